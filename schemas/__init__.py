@@ -1,0 +1,1 @@
+"""The language of Planwatch: the models that every other package speaks in."""

@@ -1,0 +1,123 @@
+"""What a board shows: one view per page, made by the program and drawn by web board, Grafana and review alike."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from schemas.alert import Alert, SourceHealth
+from schemas.base import Strict
+from schemas.status import TargetStatus
+
+
+class Row(Strict):
+    """A scope with its headline target and what it is made of (territory → teams → reps)."""
+
+    status: TargetStatus
+    landing_history: tuple[Decimal, ...] = ()  # p50 of the last weeks, oldest first
+    at_stake: Decimal = Decimal(0)  # gap to target at the landing × (1 − probability): the sort key
+    children: tuple[Row, ...] = ()
+
+
+class CurvePoint(Strict):
+    """A day of the burn-up."""
+
+    day: str
+    actual: Decimal | None = None
+    expected: Decimal | None = None
+    baseline: Decimal | None = None
+    p10: Decimal | None = None
+    p50: Decimal | None = None
+    p90: Decimal | None = None
+
+
+class Mark(Strict):
+    """An event on the time axis: an alert, a revision of the plan, a milestone."""
+
+    day: str
+    kind: str  # "alert", "revision", "milestone"
+    text: str
+
+
+class MovementDeal(Strict):
+    """A deal inside a bar of the waterfall."""
+
+    record_id: str
+    name: str
+    rep: str
+    amount: Decimal
+
+
+class MovementBar(Strict):
+    """A bar of the waterfall. `sign` is 1 for what adds, −1 for what takes away, 0 for opening and closing."""
+
+    name: str  # opening, created, reopened, ... closing
+    amount: Decimal
+    sign: int
+    deals: tuple[MovementDeal, ...] = ()  # the largest ones
+
+
+class Movement(Strict):
+    """Pipeline between two moments; the bars add up exactly."""
+
+    title: str  # "since yesterday"
+    from_at: int
+    to_at: int
+    bars: tuple[MovementBar, ...]
+
+
+class Deal(Strict):
+    """An open deal that matters, and what winning it adds to the probability to hit."""
+
+    record_id: str
+    name: str
+    account: str
+    rep: str
+    stage: str
+    amount: Decimal
+    close_date: str | None
+    age_days: int | None
+    slipped_times: int
+    effect: Decimal | None  # probability to hit if won − now, 0 to 1
+    flags: tuple[str, ...] = ()  # "past close date", "slipped twice", ...
+
+
+class Trust(Strict):
+    """May I believe this? Ages are in seconds at `as_of`."""
+
+    as_of: int
+    newest_change_at: int | None
+    age_s: int | None
+    stale: bool
+    sources: tuple[SourceHealth, ...]
+    quarantined: int
+    incomplete: int
+
+
+class BoardView(Strict):
+    """A page. `scope` is empty for the company. A rep's page holds no other rep's figures."""
+
+    title: str
+    company: str
+    dimension: str
+    scope: str
+    scope_name: str
+    period: str
+    periods: tuple[str, ...]  # that can be chosen
+    unit: str
+    currency: str
+    time_zone: str
+    as_of: int
+    live: bool  # false for a look at the past
+    sentence: str
+    headline: TargetStatus | None
+    gap_words: str  # "two more deals like your median"
+    others: tuple[TargetStatus, ...]  # this scope's other targets
+    curve: tuple[CurvePoint, ...]
+    marks: tuple[Mark, ...]
+    rows: tuple[Row, ...]  # empty on a rep's page
+    movements: tuple[Movement, ...]  # since yesterday, last week, period start
+    deals: tuple[Deal, ...]
+    next_steps: tuple[str, ...]  # from the plan's contingencies
+    alerts: tuple[Alert, ...]
+    trust: Trust
+    reps: tuple[tuple[str, str], ...]  # (id, name) for the menu; empty on a rep's page

@@ -1,0 +1,1 @@
+"""Ports and adapters: log, series, snapshots, journal. One module per technology."""

@@ -1,0 +1,97 @@
+"""The ports. Each has a contract test that every adapter passes, the in-memory one too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Entry(NamedTuple):
+    """A message of the log: its position and one or more changes of one tenant as a JSON array."""
+
+    position: int
+    payload: bytes
+
+
+class Log(Protocol):
+    """The truth: append-only, ordered."""
+
+    def append(self, payloads: Sequence[bytes]) -> int:
+        """Store the messages in order; durable when it returns. Gives the last position."""
+        ...
+
+    def read(self, after: int, limit: int = 1000) -> Sequence[Entry]:
+        """At most `limit` messages after a position (0: from the start), in order, without a gap."""
+        ...
+
+    def end(self) -> int:
+        """The last position; 0 when empty."""
+        ...
+
+
+class Point(NamedTuple):
+    """An absolute value under a fixed identity. `bucket` is microseconds UTC, the start of a minute or day."""
+
+    kpi: str
+    dimension: str
+    scope: str
+    period: str
+    bucket: int
+    field: str  # "value" for a KPI; actual, target, expected, landing_p50, ... for a target
+    value: float
+
+
+class Series(Protocol):
+    """KPI and target time series at two grains: "minute" and "day"."""
+
+    def write(self, grain: str, points: Iterable[Point]) -> None:
+        """Store points; the same identity written again replaces the value."""
+        ...
+
+    def read(self, grain: str, kpi: str, dimension: str, scope: str, period: str, field: str) -> Sequence[Point]:
+        """The points of one series, oldest first."""
+        ...
+
+    def trim(self, grain: str, before: int) -> None:
+        """Drop the points of a grain that lie before a time."""
+        ...
+
+    def clear(self) -> None:
+        """Drop everything (before a rebuild)."""
+        ...
+
+
+class Snapshots(Protocol):
+    """State with its log position."""
+
+    def save(self, position: int, payload: bytes) -> None:
+        """Store atomically; an earlier snapshot stays until this one is safe."""
+        ...
+
+    def latest(self) -> tuple[int, bytes] | None:
+        """The newest snapshot that verifies, or none."""
+        ...
+
+
+class Journal(Protocol):
+    """Things that happen once: a record under a key."""
+
+    def record(self, kind: str, key: str, payload: bytes) -> bool:
+        """Store under (kind, key) unless it is there. True when it was new."""
+        ...
+
+    def put(self, kind: str, key: str, payload: bytes) -> None:
+        """Store under (kind, key), replacing what was there."""
+        ...
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """What is stored under (kind, key)."""
+        ...
+
+    def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """All of a kind, in the order of first recording."""
+        ...
+
+    def delete(self, kind: str, keys: Iterable[str]) -> None:
+        """Forget these."""
+        ...
