@@ -1,0 +1,26 @@
+"""The doors: each turns the wire format of one source into changes, and says what it could not take.
+
+To add a door, write a module with a class that has `read(origin, stream, context)` (see `ingest.door.Door`),
+and name it in `DOORS` below. Inside:
+
+- read the stream with `ingest.lines.read_lines`, which bounds a line and numbers it;
+- turn raw values into canonical scalars with `ingest.values.Values`, so that a date or an amount means the same
+  from every source; whatever cannot be taken raises `ingest.values.Bad` with a code and a sentence;
+- build changes with `ingest.door.make_change`; the version is the source's own order, and the event id the
+  same whenever the same event comes again (`ingest.rows.content_event_id` where the source has none);
+- catch `Bad` per line and yield `ingest.door.refuse(...)`: a door never raises on bad input and goes on.
+
+Then add its kind to `schemas.config.SourceConfig` and its tests beside those of the other doors.
+"""
+
+from __future__ import annotations
+
+from ingest.csv_door import CsvDoor
+from ingest.door import DOORS, Context, Door, Refused
+from ingest.field_history import FieldHistoryDoor
+from ingest.mapping import load_mapping
+from ingest.salesforce import SalesforceDoor
+
+DOORS.update({"csv": CsvDoor(), "field-history": FieldHistoryDoor(), "salesforce": SalesforceDoor()})
+
+__all__ = ["DOORS", "Context", "Door", "Refused", "load_mapping"]

@@ -1,0 +1,122 @@
+"""The interface of a door: bytes of a source in, changes and refusals out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from pydantic import ValidationError
+
+from ingest.values import Bad, show
+from schemas.change import INT64_MAX, SEQUENCE_MAX, Change, Entity, Op, Scalar
+from schemas.clock import Clock
+from schemas.config import Config
+from schemas.mapping import Mapping
+
+PAYLOAD_BYTES_MAX = 64 * 1024
+ID_CHARS_MAX = 400
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a door knows besides the input: whose data it is, how fields are named, what time it is."""
+
+    tenant: str
+    source: str
+    config: Config
+    mapping: Mapping | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Input that was not taken in, and why.
+
+    `position` is the line (from 1), or 0 when the whole file is meant. `payload` are the line's own
+    bytes, at most 64 KiB of them. `code` is for machines; `reason` says which field, which value
+    and what to do.
+    """
+
+    source: str
+    origin: str
+    position: int
+    payload: bytes
+    code: str
+    reason: str
+
+
+class Door(Protocol):
+    """Turns the wire format of a source into changes. Never raises on bad input: it yields a `Refused`."""
+
+    def read(self, origin: str, stream: BinaryIO, context: Context) -> Iterator[Change | Refused]:
+        """Read a stream to its end, in memory that does not grow with it.
+
+        `origin` is the file's name for messages ("-" for standard input).
+        """
+        ...
+
+
+#: The doors by their kind in `sources`; the package fills it when it is imported.
+DOORS: dict[str, Door] = {}
+
+
+def refuse(context: Context, origin: str, position: int, payload: bytes, bad: Bad) -> Refused:
+    """A refusal of one line, or of the whole input at position 0."""
+    return Refused(context.source, origin, position, payload[:PAYLOAD_BYTES_MAX], bad.code, bad.reason)
+
+
+def check_time(context: Context, occurred_at: int, what: str) -> None:
+    """Raise `Bad` for a moment before 1970 or, unless time comes from the log, in the future."""
+    if not 0 <= occurred_at <= INT64_MAX:
+        raise Bad("bad_date", f"{what} lies before 1970; correct it at the source")
+    if context.config.time == "log":
+        return
+    if occurred_at > context.clock.now() + context.config.future_tolerance_s * 1_000_000:
+        raise Bad(
+            "future",
+            f"{what} lies in the future; correct the date or the clock of the source, "
+            "or raise future_tolerance_s in planwatch.yaml",
+        )
+
+
+def make_change(
+    context: Context,
+    *,
+    entity: Entity,
+    record_id: str,
+    op: Op,
+    version: int,
+    occurred_at: int,
+    event_id: str,
+    fields: dict[str, Scalar],
+    nulled: tuple[str, ...] = (),
+    sequence: int = 0,
+) -> Change:
+    """A validated change, or `Bad` with what a person needs to mend the input."""
+    if not record_id:
+        raise Bad("missing_id", "the record's id is empty; give every record an id")
+    if len(record_id) > ID_CHARS_MAX:
+        raise Bad("bad_id", f"the record's id {show(record_id)} is longer than {ID_CHARS_MAX} characters; shorten it")
+    if not 0 <= version <= INT64_MAX:
+        raise Bad("bad_version", f"version {show(version)} is not between 0 and 2^63-1; correct it at the source")
+    if not 0 <= sequence <= SEQUENCE_MAX:
+        raise Bad("bad_version", f"sequence {show(sequence)} is not between 0 and {SEQUENCE_MAX}")
+    try:
+        return Change(
+            tenant=context.tenant,
+            source=context.source,
+            entity=entity,
+            record_id=record_id,
+            op=op,
+            version=version,
+            sequence=sequence,
+            occurred_at=occurred_at,
+            event_id=event_id,
+            fields=fields,
+            nulled=nulled,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Bad("bad_change", f"{where}: {first['msg']}; correct it at the source") from error

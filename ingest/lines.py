@@ -1,0 +1,86 @@
+"""Lines of a byte stream, bounded, and JSON objects out of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, BinaryIO, NamedTuple, NoReturn
+
+from ingest.values import Bad, show
+
+LINE_BYTES_MAX = 1 << 20
+EXPONENT_MAX = 400
+BOM = b"\xef\xbb\xbf"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Line(NamedTuple):
+    """A line with its number from 1. A line that is too long comes cut short, and says so."""
+
+    position: int
+    raw: bytes
+    too_long: bool = False
+
+
+def read_lines(stream: BinaryIO, *, blank: bool = False) -> Iterator[Line]:
+    """The lines of a stream without a byte order mark, blank ones only when asked for; one in memory at a time."""
+    position = 0
+    while raw := stream.readline(LINE_BYTES_MAX):
+        position += 1
+        if position == 1 and raw.startswith(BOM):
+            raw = raw[len(BOM) :]
+        if len(raw) >= LINE_BYTES_MAX and not raw.endswith(b"\n"):
+            while (rest := stream.readline(LINE_BYTES_MAX)) and not rest.endswith(b"\n"):
+                pass
+            yield Line(position, raw, too_long=True)
+        elif blank or raw.strip():
+            yield Line(position, raw)
+
+
+def text_of(line: Line, encoding: str = "utf-8") -> str:
+    """The line as text; `Bad` when it is too long or not text at all."""
+    if line.too_long:
+        raise Bad("too_large", f"the line is longer than {LINE_BYTES_MAX:,} bytes; split it or drop its long columns")
+    if line.raw.startswith(_UTF16):
+        raise Bad("not_text", "this is UTF-16 text; save it as UTF-8 and ingest it again")
+    if b"\0" in line.raw:
+        raise Bad(
+            "not_text", "this is not text: it holds zero bytes; is it a spreadsheet or an archive? Export it as CSV"
+        )
+    try:
+        return line.raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise Bad(
+            "not_text",
+            f"byte {error.start + 1} is not {encoding} text; save the file as UTF-8, or set `encoding` in the mapping",
+        ) from error
+
+
+def empty_file() -> Bad:
+    """The refusal of an input in which nothing stands."""
+    return Bad("empty_file", "the file is empty; export it again, or leave it out")
+
+
+def _number(text: str) -> Decimal:
+    number = Decimal(text)
+    if abs(number.adjusted()) > EXPONENT_MAX:
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return number
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number")
+
+
+def json_object(line: Line) -> dict[str, Any]:
+    """The JSON object of a line, its decimals exact; `Bad` with where it breaks."""
+    text = text_of(line)
+    try:
+        value = json.loads(text, parse_float=_number, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        cut = "" if line.raw.endswith(b"\n") else " (the file may have been cut off here)"
+        raise Bad("bad_json", f"the line is not JSON: {error}{cut}; write one JSON object per line") from error
+    if not isinstance(value, dict):
+        raise Bad("bad_json", f"the line is {show(value)} and not a JSON object; write one JSON object per line")
+    return value

@@ -1,0 +1,169 @@
+"""Mapping files: loading them, and finding the entries for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from ingest.values import Bad, show
+from schemas.base import PlanwatchError
+from schemas.mapping import FileMapping, Mapping, Value
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read and check a mapping file; `PlanwatchError` names file, line and key of what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PlanwatchError(f"{path}: cannot read the mapping ({error.strerror}); check `mapping`") from error
+    except UnicodeDecodeError as error:
+        raise PlanwatchError(f"{path}: the mapping is not UTF-8 text; save it as UTF-8") from error
+    try:
+        document = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PlanwatchError(f"{path}, line {line}: not valid YAML: {error.problem}") from error
+    except YAMLError as error:
+        raise PlanwatchError(f"{path}: not valid YAML: {error}") from error
+    try:
+        mapping = Mapping.model_validate({} if document is None else document)
+    except ValidationError as error:
+        problems = "\n".join(_problem(path, document, item) for item in error.errors())
+        raise PlanwatchError(problems) from error
+    for index, spec in enumerate(mapping.files):
+        _check_templates(path, index, spec)
+    return mapping
+
+
+def _problem(path: Path, document: Any, item: Any) -> str:
+    """One line of an error message: file, line, key, what is wrong."""
+    loc: Sequence[int | str] = item["loc"]
+    key, line, node = "", None, document
+    for part in loc:
+        if isinstance(node, dict) and part in node:
+            line = node.lc.key(part)[0] + 1 if hasattr(node, "lc") else line
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1 if hasattr(node, "lc") else line
+            node = node[part]
+        elif item["type"] != "missing":
+            continue  # a step inside a union, which is no key of the file
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    where = f"{path}, line {line}" if line else f"{path}"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: {key}: there is no such setting; remove it or check its spelling"
+    if item["type"] == "missing":
+        return f"{where}: {key} is missing; add it"
+    return f"{where}: {key or 'the mapping'}: {item['msg']}"
+
+
+def template_columns(template: str) -> list[str]:
+    """The columns that a template names."""
+    return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+
+
+def _check_templates(path: Path, index: int, spec: FileMapping) -> None:
+    for value in _values(spec):
+        if value.template is None:
+            continue
+        try:
+            columns = template_columns(value.template)
+        except ValueError as error:
+            raise PlanwatchError(f"{path}: files[{index}]: template {show(value.template)}: {error}") from error
+        if not columns or "" in columns:
+            raise PlanwatchError(
+                f"{path}: files[{index}]: template {show(value.template)} names no column; write {{column}} in it"
+            )
+
+
+def _values(spec: FileMapping) -> Iterable[Value]:
+    yield from spec.fields.values()
+    for milestone in spec.milestones:
+        yield from milestone.set.values()
+    yield from spec.undated.set.values()
+
+
+def id_columns(spec: FileMapping) -> tuple[str, ...]:
+    """The columns that make the record's id."""
+    return (spec.id,) if isinstance(spec.id, str) else spec.id
+
+
+def needed_columns(spec: FileMapping) -> list[str]:
+    """Every column that a file must have for this entry, in the order in which the mapping names them."""
+    named = [*id_columns(spec), *spec.expect]
+    for value in _values(spec):
+        if value.column is not None and not value.optional:
+            named.append(value.column)
+        if value.template is not None and not value.optional:
+            named.extend(template_columns(value.template))
+    for milestone in spec.milestones:
+        named.extend([milestone.date, *milestone.when])
+    if spec.version is not None:
+        named.append(spec.version)
+    return list(dict.fromkeys(named))
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return fnmatchcase(name.lower(), pattern.lower())
+
+
+def is_ignored(mapping: Mapping, name: str) -> bool:
+    """Whether the mapping says to skip a file of this name."""
+    return any(_matches(pattern, name) for pattern in mapping.ignore)
+
+
+def entries_for(mapping: Mapping, name: str, header: Sequence[str]) -> list[FileMapping]:
+    """The entries for a file: by its name, else (standard input, a renamed file) by its columns.
+
+    Raises `Bad` when no entry fits, or one that fits by name lacks a column.
+    """
+    by_name = [spec for spec in mapping.files if _matches(spec.match, name)]
+    if by_name:
+        _check_columns(by_name, header)
+        return by_name
+    groups: dict[str, list[FileMapping]] = {}
+    for spec in mapping.files:
+        groups.setdefault(spec.match, []).append(spec)
+    fitting = [group for group in groups.values() if not _missing(group, header)]
+    if len(fitting) == 1:
+        _check_columns(fitting[0], header)
+        return fitting[0]
+    if fitting:
+        names = " and ".join(show(group[0].match) for group in fitting)
+        raise Bad("unmapped_file", f"no entry of `files` matches its name, and by its columns {names} do; rename it")
+    for group in groups.values():
+        # Most of the columns are there: it is meant to be this file, so say what it lacks.
+        needed = {column for spec in group for column in needed_columns(spec)}
+        if len(needed & set(header)) * 2 > len(needed):
+            _check_columns(group, header)
+    raise Bad(
+        "unmapped_file",
+        f"no entry of `files` in the mapping matches the file {show(name)} by name or by columns "
+        f"({', '.join(list(header)[:12])}); add one, or add its name to `ignore`",
+    )
+
+
+def _missing(specs: Iterable[FileMapping], header: Sequence[str]) -> list[str]:
+    needed = dict.fromkeys(column for spec in specs for column in needed_columns(spec))
+    return [column for column in needed if column not in header]
+
+
+def _check_columns(specs: Sequence[FileMapping], header: Sequence[str]) -> None:
+    missing = _missing(specs, header)
+    if missing:
+        names = ", ".join(show(column) for column in missing)
+        raise Bad(
+            "missing_column",
+            f"the file has no column {names}; it has {', '.join(list(header)[:30])}. Export it with that column, correct "
+            "its name or the file's `delimiter` in the mapping, or mark the field `optional: true`",
+        )
+    twice = [c for spec in specs for c in needed_columns(spec) if header.count(c) > 1]
+    if twice:
+        raise Bad("duplicate_column", f"the column {show(twice[0])} stands twice in the header; rename one of them")

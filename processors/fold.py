@@ -1,0 +1,92 @@
+"""The fold: changes in, state out. Pure: the same changes give the same state, in any order and any batching."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from processors.state import EFFECTIVE, NULL, Cells, Event, State, Table, Writer, day_number
+from schemas.change import Change, tie
+
+
+@dataclass
+class Touched:
+    """What a batch changed: entity → slots; and how many changes had which outcome."""
+
+    slots: dict[str, set[int]] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=lambda: {"applied": 0, "duplicate": 0, "stale": 0})
+
+
+def encode_changes(changes: Iterable[Change]) -> bytes:
+    """A log message: the changes as a JSON array."""
+    return orjson.dumps([c.model_dump(exclude_defaults=True) for c in changes])
+
+
+def decode_changes(payload: bytes) -> list[dict[str, Any]]:
+    """The changes of a log message, as plain dictionaries (they were validated at the door)."""
+    result: list[dict[str, Any]] = orjson.loads(payload)
+    return result
+
+
+def apply(state: State, changes: Iterable[dict[str, Any]], until: int | None = None) -> Touched:
+    """Fold changes into the state. Those that occurred after `until` (microseconds UTC) are passed over."""
+    touched = Touched()
+    for change in changes:
+        if until is not None and change["occurred_at"] > until:
+            continue
+        outcome = _apply_one(state, change, touched)
+        touched.outcomes[outcome] += 1
+        source = change["source"]
+        counts = state.counts.setdefault(source, {"applied": 0, "duplicate": 0, "stale": 0})
+        counts[outcome] += 1
+        state.now = max(state.now, change["occurred_at"])
+        state.last_seen[source] = max(state.last_seen.get(source, 0), change["occurred_at"])
+    for entity in touched.slots:
+        state.tables[entity].generation += 1
+    return touched
+
+
+def _apply_one(state: State, change: dict[str, Any], touched: Touched) -> str:
+    entity, occurred_at = change["entity"], change["occurred_at"]
+    table = state.tables[entity]
+    slot = table.slot(state.names.code(change["record_id"]))
+    order = tie(change.get("sequence", 0), change["event_id"])
+    writes: dict[str, int] = {"exists": 0 if change["op"] == "delete" else 1}
+    values = dict(change.get("fields", ()))
+    effective = values.pop("effective_from", None)
+    for name, value in values.items():
+        writes[name] = state.encode(table.kinds.get(name, "text"), value)
+    for name in change.get("nulled", ()):
+        writes[name] = NULL
+
+    results = set()
+    dated = EFFECTIVE.get(entity)
+    for name, value in writes.items():
+        writer = Writer(change["version"], order, occurred_at, change["source"], value)
+        if name == dated:
+            day = day_number(effective) if effective else state.calendar.day_of(occurred_at)
+            cells = table.effective.setdefault(slot, {}).setdefault(day, Cells())
+            results.add(cells.write(0, writer))
+        else:
+            results.add(table.column(name).write(slot, writer))
+    if entity == "opportunity":
+        results |= _remember(table, slot, change, order, writes)
+    if "applied" in results:
+        touched.slots.setdefault(entity, set()).add(slot)
+        return "applied"
+    return "duplicate" if "duplicate" in results else "stale"
+
+
+def _remember(table: Table, slot: int, change: dict[str, Any], order: int, writes: dict[str, int]) -> set[str]:
+    """Keep the writes of a deal; a change that is older than the present is history, and no less true."""
+    events = table.events.setdefault(slot, set())
+    before = len(events)
+    for name, value in writes.items():
+        events.add(Event(change["occurred_at"], change["source"], change["version"], order, name, value))
+    if len(events) == before:
+        return {"duplicate"}
+    table.generation += 1
+    return set()

@@ -1,0 +1,47 @@
+"""The journal on SQLite: what happens once is recorded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from storage.sqlite_db import Database
+
+SCHEMA = """CREATE TABLE journal (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key TEXT NOT NULL, payload BLOB NOT NULL,
+    UNIQUE (kind, key))"""
+
+
+class SqliteJournal:
+    """The journal port on one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = Database(path, 1, SCHEMA)
+
+    def record(self, kind: str, key: str, payload: bytes) -> bool:
+        """Store under (kind, key) unless it is there. True when it was new."""
+        with self._db.transaction() as connection:
+            sql = "INSERT OR IGNORE INTO journal (kind, key, payload) VALUES (?, ?, ?)"
+            return connection.execute(sql, (kind, key, payload)).rowcount == 1
+
+    def put(self, kind: str, key: str, payload: bytes) -> None:
+        """Store under (kind, key), replacing what was there."""
+        sql = """INSERT INTO journal (kind, key, payload) VALUES (?, ?, ?)
+                 ON CONFLICT (kind, key) DO UPDATE SET payload = excluded.payload"""
+        with self._db.transaction() as connection:
+            connection.execute(sql, (kind, key, payload))
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """What is stored under (kind, key)."""
+        rows = self._db.rows("SELECT payload FROM journal WHERE kind=? AND key=?", (kind, key))
+        return bytes(rows[0][0]) if rows else None  # type: ignore[call-overload]
+
+    def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """All of a kind, in the order of first recording."""
+        for key, payload in self._db.rows("SELECT key, payload FROM journal WHERE kind=? ORDER BY sequence", (kind,)):
+            yield str(key), bytes(payload)  # type: ignore[call-overload]
+
+    def delete(self, kind: str, keys: Iterable[str]) -> None:
+        """Forget these."""
+        with self._db.transaction() as connection:
+            connection.executemany("DELETE FROM journal WHERE kind=? AND key=?", [(kind, key) for key in keys])
