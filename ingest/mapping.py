@@ -161,8 +161,8 @@ def _check_columns(specs: Sequence[FileMapping], header: Sequence[str]) -> None:
         names = ", ".join(show(column) for column in missing)
         raise Bad(
             "missing_column",
-            f"the file has no column {names}; it has {', '.join(list(header)[:30])}. Export it with that column, correct "
-            "its name or the file's `delimiter` in the mapping, or mark the field `optional: true`",
+            f"the file has no column {names}; it has {', '.join(list(header)[:30])}. Export it with that column, "
+            "correct its name or the file's `delimiter` in the mapping, or mark the field `optional: true`",
         )
     twice = [c for spec in specs for c in needed_columns(spec) if header.count(c) > 1]
     if twice:

@@ -28,6 +28,13 @@ class Quarantine:
         """How many are kept."""
         return sum(1 for _ in self._journal.items(KIND))
 
+    def by_source(self) -> dict[str, int]:
+        """How many inputs of each source were refused."""
+        counts: dict[str, int] = {}
+        for item in self.items():
+            counts[item.source] = counts.get(item.source, 0) + 1
+        return counts
+
     def items(self) -> Iterator[Refused]:
         """Everything that is kept, in the order in which it came."""
         for _, payload in self._journal.items(KIND):

@@ -119,7 +119,7 @@ class _Reader:
         cleared: set[str] = set()
         if header.op == "delete":
             return fields, ()
-        # The Pub/Sub API packs the list into bitmaps ("0x0400"), which take the schema to read: as if it were not there.
+        # The Pub/Sub API packs the list into bitmaps ("0x0400"), readable only with the schema: as if absent.
         packed = any(name.startswith("0x") for name in header.changed)
         listed = {name.split(".")[0] for name in header.changed} if header.op == "update" and not packed else set()
         for name, ours in known.fields.items():

@@ -64,7 +64,8 @@ def tenant_zone(config: Config) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise PlanwatchError(
-            f"planwatch.yaml: calendar.time_zone {show(name)} is not a time zone; write an IANA name such as Europe/Berlin"
+            f"planwatch.yaml: calendar.time_zone {show(name)} is not a time zone; "
+            "write an IANA name such as Europe/Berlin"
         ) from error
 
 
@@ -201,12 +202,13 @@ class Values:
             raise Bad("bad_date", f"{what} {show(text)} is not a day of the calendar; correct it") from error
         for form in self._formats:
             try:
-                return dt.datetime.strptime(text, form)  # naive is meant: the tenant's own time
+                return dt.datetime.strptime(text, form)  # noqa: DTZ007 - naive is meant: the tenant's own time
             except ValueError:
                 continue
         raise Bad(
             "bad_date",
-            f"{what} {show(text)} is not a date; write it as YYYY-MM-DD, or name its format under `dates` in the mapping",
+            f"{what} {show(text)} is not a date; write it as YYYY-MM-DD, "
+            "or name its format under `dates` in the mapping",
         )
 
     def _parse_decimal(self, text: str, what: str) -> Decimal:

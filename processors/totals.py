@@ -52,6 +52,10 @@ class Totals:
                     self.values.pop(key, None)
         return touched, moved
 
+    def rebuild(self) -> None:
+        """Totals of everything the state holds: where an incremental run starts from."""
+        self.values = self._totals_of({entity: table.all_slots() for entity, table in self.state.tables.items()})
+
     def _within_reach(self, changes: Iterable[dict[str, Any]]) -> dict[str, Ints]:
         state = self.state
         own: dict[str, set[int]] = {entity: set() for entity in state.tables}

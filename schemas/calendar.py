@@ -114,6 +114,11 @@ class Calendar:
         index = int(np.searchsorted(self._starts, day, side="right")) - 1
         return self._from_index(kind, index - index % SPAN[kind])
 
+    def span(self, month: int, kind: str) -> tuple[Period, range]:
+        """The period of a kind that holds a month (by ordinal), and the ordinals of all its months."""
+        first = month - month % SPAN[kind]
+        return self._from_index(kind, first), range(first, first + SPAN[kind])
+
     def periods(self, kind: str, start_day: int, end_day: int) -> list[Period]:
         """All months, quarters or years that intersect [start, end)."""
         found = []

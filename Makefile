@@ -1,0 +1,41 @@
+# `make demo` and `make test` need Python 3.11 or newer, git and make; everything else they make or install themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_DIR ?= demo-home
+SPEED ?= 7200
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint unit campaign docs clean browser
+
+demo: $(STAMP)
+	@test -f $(HOME_DIR)/planwatch.yaml || $(BIN)/planwatch --home $(HOME_DIR) init --example demo
+	@exec $(BIN)/planwatch --home $(HOME_DIR) run --speed $(SPEED)
+
+test: $(STAMP) browser lint
+	$(BIN)/pytest -q
+
+unit: $(STAMP)
+	$(BIN)/pytest -q tests/unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+campaign: $(STAMP)
+	$(BIN)/python -m tests.property.campaign
+
+docs: $(STAMP)
+	$(BIN)/python -m planwatch.documents docs
+
+$(STAMP): pyproject.toml requirements.lock deploy/environment.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) sh deploy/environment.sh
+	@touch $(STAMP)
+
+browser:
+	@sh deploy/browser.sh
+
+clean:
+	rm -rf $(VENV) $(HOME_DIR)

@@ -1,0 +1,207 @@
+"""The web board: its routes."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from datetime import date, datetime
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import orjson
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from boards import charts
+from boards.bundle import VegaBundle
+from boards.feed import STREAMS_MAX, Feed, Rendered, age_now
+from boards.guard import Guard, message
+from boards.page import Address, render_page
+from boards.source import BoardSource
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FOREVER = "public, max-age=31536000, immutable"
+TEXT_MAX = 400  # of a scope or period in an address
+
+
+class Board:
+    """The handlers, around one feed."""
+
+    def __init__(self, source: BoardSource, *, title: str, poll_s: float, time_zone: str, cache_dir: Path | None) -> None:
+        self.feed = Feed(source, poll_s=poll_s)
+        self._title = title
+        self._zone = ZoneInfo(time_zone)
+        self._bundle = VegaBundle(cache_dir)
+
+    def _asked(self, dimension: str, scope: str, request: Request) -> tuple[Address, int | None]:
+        period = request.query_params.get("period") or None
+        as_of = request.query_params.get("as_of") or None
+        if max(len(scope), len(period or ""), len(as_of or "")) > TEXT_MAX:
+            raise HTTPException(400, "The address is too long to be one of this board's.")
+        return Address(dimension, scope, period, as_of), parse_as_of(as_of, self._zone)
+
+    async def company(self, request: Request) -> Response:
+        """The leadership page."""
+        return await self._page("company", "", request)
+
+    async def scope(self, request: Request) -> Response:
+        """The page of a territory, team or rep."""
+        return await self._page(request.path_params["dimension"], request.path_params["scope"], request)
+
+    async def _page(self, dimension: str, scope: str, request: Request) -> Response:
+        address, as_of = self._asked(dimension, scope, request)
+        made = await self._made(address, as_of)
+        return HTMLResponse(await to_thread.run_sync(self._html, made, address))
+
+    def _html(self, made: Rendered, address: Address) -> str:
+        shared = {"board_title": self._title, "static": static_tag, "version": made.version, "age_s": age_now(made)}
+        return render_page(made.view, address, made.sections, shared)
+
+    async def _made(self, address: Address, as_of: int | None) -> Rendered:
+        try:
+            return await self.feed.rendered(address, as_of)
+        except LookupError as error:
+            raise HTTPException(404, str(error.args[0] if error.args else "There is no such page.")) from error
+
+    async def api_view(self, request: Request) -> Response:
+        """The view as JSON."""
+        query = request.query_params
+        address, as_of = self._asked(query.get("dimension") or "company", query.get("scope") or "", request)
+        try:
+            made = await self.feed.rendered(address, as_of)
+        except LookupError as error:
+            return JSONResponse({"error": str(error.args[0] if error.args else "not found")}, 404)
+        return Response(made.view.model_dump_json(), media_type="application/json")
+
+    async def events(self, request: Request) -> Response:
+        """Server-sent events of a page."""
+        query = request.query_params
+        address, as_of = self._asked(query.get("dimension") or "company", query.get("scope") or "", request)
+        if self.feed.streams >= STREAMS_MAX:
+            return JSONResponse({"error": "too many open boards"}, 503, {"Retry-After": "10"})
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self.feed.events(address, as_of), media_type="text/event-stream", headers=headers)
+
+    async def health(self, request: Request) -> Response:
+        """Whether the board answers; open to everybody, so it says nothing else."""
+        return JSONResponse({"status": "stopping" if self.feed.stopping.is_set() else "ok"})
+
+    async def go(self, request: Request) -> Response:
+        """The menu of reps, for browsers without scripts: from a chosen id to its page."""
+        rep = request.query_params.get("rep", "")
+        address, _ = self._asked("rep", rep, request)
+        return RedirectResponse(address.href() if rep else address.href("company", ""), 303)
+
+    async def static(self, request: Request) -> Response:
+        """Style sheet, script, chart definition and the Vega bundle; an address with a version never changes."""
+        name: str = request.path_params["name"]
+        cache = FOREVER if "v" in request.query_params else "no-cache"
+        if name == "vega.js":
+            zipped = await to_thread.run_sync(self._bundle.zipped)
+            return Response(zipped, media_type="text/javascript", headers={"Content-Encoding": "gzip", "Cache-Control": cache})
+        if name == "burnup.json":
+            spec = await to_thread.run_sync(charts.burnup_spec, "page")
+            return Response(orjson.dumps(spec), media_type="application/json", headers={"Cache-Control": cache})
+        if name not in static_files():
+            raise HTTPException(404, "There is no such file.")
+        return Response(static_files()[name], media_type=KINDS[Path(name).suffix], headers={"Cache-Control": cache})
+
+
+@lru_cache(maxsize=1)
+def static_files() -> dict[str, bytes]:
+    """The files that are served, read once: a name in an address never reaches the file system."""
+    return {path.name: path.read_bytes() for path in STATIC.iterdir() if path.suffix in KINDS}
+
+
+def static_tag(name: str) -> str:
+    """The address of a static file with a version, so that browsers keep it until it changes."""
+    if name in static_files():
+        content = static_files()[name]
+    else:  # made by a library: its version and our definition decide
+        import vl_convert
+
+        content = vl_convert.__version__.encode() + (Path(charts.__file__).read_bytes() if name == "burnup.json" else b"")
+    return f"/static/{name}?v={hashlib.blake2b(content, digest_size=6).hexdigest()}"
+
+
+def parse_as_of(text: str | None, zone: ZoneInfo) -> int | None:
+    """A moment from an address: a date (midnight in the tenant's zone), an RFC 3339 time, or microseconds UTC."""
+    if not text:
+        return None
+    try:
+        if text.isdecimal() and len(text) > 8:
+            return int(text) if len(text) < 19 else _bad_time(text)
+        if len(text) == 10:
+            at = datetime.combine(date.fromisoformat(text), datetime.min.time(), zone)
+        else:
+            at = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign of an offset reads as a space
+        return int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()) * 1_000_000
+    except (ValueError, OverflowError):
+        return _bad_time(text)
+
+
+def _bad_time(text: str) -> int:
+    raise HTTPException(400, f"“{text[:40]}” is no moment. Write a date such as 2017-07-01, or a time such as 2017-07-01T14:00:00Z.")
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """A designed page, or JSON where JSON was asked for."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = error.detail if isinstance(error, HTTPException) else "The program's log says what went wrong. The next change may mend it."
+    if request.url.path.startswith(("/api/", "/events")):
+        return JSONResponse({"error": text}, status)
+    titles = {400: "This address cannot be read", 404: "Not on this board", 405: "Not that way"}
+    return message(status, titles.get(status, "Something went wrong"), text, again=str(request.url.path))
+
+
+def create_app(
+    source: BoardSource,
+    *,
+    title: str,
+    token: str | None,
+    poll_s: float = 0.1,
+    time_zone: str = "UTC",
+    cache_dir: Path | None = None,
+) -> Starlette:
+    """The web board over a source of views.
+
+    `token`: who does not bring it sees nothing; none: only requests from this machine. `poll_s`: how often the
+    source is asked for its version. `time_zone`: in which a date in `?as_of=` begins. `cache_dir`: where the Vega
+    bundle is kept (default: the user's cache).
+    """
+    board = Board(source, title=title, poll_s=poll_s, time_zone=time_zone, cache_dir=cache_dir)
+    routes = [
+        Route("/", board.company),
+        Route("/go", board.go),
+        Route("/api/view", board.api_view),
+        Route("/events", board.events),
+        Route("/healthz", board.health),
+        Route("/static/{name}", board.static),
+        *[Route(f"/{kind}/{{scope:path}}", _scoped(board, kind)) for kind in ("territory", "team", "rep")],
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, token=token), Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)],
+        exception_handlers={HTTPException: on_http_error, Exception: on_http_error},
+    )
+    app.state.feed = board.feed
+    app.state.has_token = bool(token)
+    return app
+
+
+def _scoped(board: Board, kind: str) -> object:
+    async def handler(request: Request) -> Response:
+        request.path_params["dimension"] = kind
+        return await board.scope(request)
+
+    return handler

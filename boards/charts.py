@@ -1,0 +1,202 @@
+"""The burn-up: one altair definition for the web (vega-embed), SVG and PDF. Data come in apart from the definition."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from boards.format import compact, day_words, percent, quantity
+from schemas.board import BoardView
+
+#: Where a chart is drawn. In a page its colours are the style sheet's variables, so that dark mode and print
+#: need no second drawing; a file has no style sheet and takes the same colours as values.
+THEMES: dict[str, dict[str, str]] = {
+    "page": {
+        "ink": "var(--ink)",
+        "muted": "var(--muted)",
+        "faint": "var(--line-strong)",
+        "grid": "var(--line)",
+        "band": "var(--band)",
+        "paper": "var(--paper)",
+    },
+    "light": {
+        "ink": "#14181d",
+        "muted": "#565f6b",
+        "faint": "#9aa3ae",
+        "grid": "#e4e7eb",
+        "band": "#c9d3df",
+        "paper": "#ffffff",
+    },
+    "dark": {
+        "ink": "#eef1f4",
+        "muted": "#a3adb9",
+        "faint": "#616c79",
+        "grid": "#2a313a",
+        "band": "#364352",
+        "paper": "#0f1317",
+    },
+}
+FONT = "system-ui, sans-serif"
+DAYS_MAX = 800  # points of a curve that are drawn: a long-term plan is thinned, not refused
+_AXIS_LABEL = (
+    "abs(datum.value) >= 1e9 ? format(datum.value / 1e9, '.2~f') + '\u202fbn' : "
+    "abs(datum.value) >= 1e6 ? format(datum.value / 1e6, '.2~f') + '\u202fM' : "
+    "abs(datum.value) >= 1e3 ? format(datum.value / 1e3, '.1~f') + '\u202fk' : format(datum.value, '.2~f')"
+)
+
+
+@lru_cache(maxsize=8)
+def burnup_spec(theme: str = "page") -> dict[str, Any]:
+    """The Vega-Lite specification of the burn-up, with named data sets `points`, `labels` and `marks` left empty.
+
+    Building it through altair takes some 50 ms, hence once per theme. The caller must not change it.
+    """
+    import altair as alt  # here, so that starting a board does not wait for it
+
+    c = THEMES[theme]
+    points = alt.Data(name="points")
+    x = alt.X(
+        "t:T",
+        title=None,
+        scale=alt.Scale(type="utc", padding=4),
+        axis=alt.Axis(format="%-d %b", grid=False, tickCount={"expr": "max(3, floor(width / 110))"}, labelOverlap=True, labelFlush=True),
+    )
+    y_axis = alt.Axis(labelExpr=_AXIS_LABEL, tickCount=5, domain=False, ticks=False, labelPadding=8)
+
+    def y(field: str) -> Any:
+        return alt.Y(f"{field}:Q", title=None, axis=y_axis)
+
+    base = alt.Chart(points).encode(x=x)
+    hover = alt.selection_point(name="hover", nearest=True, on="pointermove", clear="pointerout", fields=["t"], empty=False)
+    tip = alt.Tooltip("tip:N")
+    line = {"interpolate": "linear", "clip": True}
+    layers = [
+        base.mark_area(color=c["band"], opacity=0.75, clip=True).encode(y=y("p10"), y2="p90:Q"),
+        base.mark_line(color=c["faint"], strokeWidth=1.2, strokeDash=[2, 3], **line).encode(y=y("baseline")),
+        base.mark_line(color=c["muted"], strokeWidth=1.6, **line).encode(y=y("expected")),
+        base.mark_line(color=c["ink"], strokeWidth=1.8, strokeDash=[6, 4], **line).encode(y=y("p50")),
+        base.mark_line(color=c["ink"], strokeWidth=3.2, strokeJoin="round", **line).encode(y=y("actual")),
+        base.mark_rule(color=c["faint"], strokeWidth=1).encode(
+            opacity=alt.condition(hover, alt.value(1), alt.value(0)), tooltip=tip
+        ).add_params(hover),
+        _marks(alt, x, c),
+        _labels(alt, x, y, c),
+    ]
+    chart = alt.layer(*layers).properties(width="container", height=320, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    return _plain(chart, c)
+
+
+def _marks(alt: Any, x: Any, c: dict[str, str]) -> Any:
+    """Alerts, revisions and milestones as shapes on the ground line; their words stand in the tooltip and in a list."""
+    return (
+        alt.Chart(alt.Data(name="marks"))
+        .mark_point(size=70, filled=True, fill=c["paper"], stroke=c["ink"], strokeWidth=1.6, opacity=1)
+        .encode(
+            x=x,
+            y=alt.value({"expr": "height"}),
+            shape=alt.Shape(
+                "kind:N",
+                legend=None,
+                scale=alt.Scale(domain=["alert", "revision", "milestone"], range=["diamond", "square", "triangle-up"]),
+            ),
+            tooltip=alt.Tooltip("tip:N"),
+        )
+    )
+
+
+def _labels(alt: Any, x: Any, y: Any, c: dict[str, str]) -> Any:
+    """Each line named at its end: nobody looks up a legend."""
+    return (
+        alt.Chart(alt.Data(name="labels"))
+        .mark_text(align={"expr": "datum.align"}, baseline="middle", dx={"expr": "datum.dx"}, dy={"expr": "datum.dy"}, fontSize=13, color=c["ink"])
+        .encode(x=x, y=y("value"), text="text:N")
+    )
+
+
+def _plain(chart: Any, c: dict[str, str]) -> dict[str, Any]:
+    """The chart as a dict with the look that all charts share."""
+    spec: dict[str, Any] = chart.to_dict()
+    spec["background"] = None
+    spec["config"] = {
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": c["muted"],
+            "labelFontSize": 12.5,
+            "gridColor": c["grid"],
+            "domainColor": c["faint"],
+            "tickColor": c["faint"],
+            "tickSize": 4,
+        },
+    }
+    spec["padding"] = {"left": 2, "right": 6, "top": 14, "bottom": 4}
+    return spec
+
+
+def _millis(day: str) -> int:
+    """The start of a day in milliseconds, on the chart's own UTC axis: a day is a place, not a moment."""
+    return int(datetime.combine(date.fromisoformat(day[:10]), datetime.min.time(), UTC).timestamp() * 1000)
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def burnup_data(view: BoardView) -> dict[str, list[dict[str, Any]]]:
+    """The data sets of the burn-up. Floats are for drawing only; what is read as text is formatted from decimals."""
+    unit, currency = view.unit, view.currency
+    stride = max(1, -(-len(view.curve) // DAYS_MAX))
+    points: list[dict[str, Any]] = []
+    for n, point in enumerate(view.curve):
+        if n % stride and n != len(view.curve) - 1:
+            continue
+        said = [("Actual", point.actual), ("Plan", point.expected), ("First plan", point.baseline), ("Landing", point.p50)]
+        tip = [day_words(point.day)] + [f"{name} {quantity(v, unit, currency)}" for name, v in said if v is not None]
+        if point.p10 is not None and point.p90 is not None and point.p10 != point.p90:
+            tip.append(f"Range {compact(point.p10)}–{quantity(point.p90, unit, currency)}" if unit != "ratio" else f"Range {percent(point.p10)}–{percent(point.p90)}")
+        row: dict[str, Any] = {"t": _millis(point.day), "tip": "\n".join(tip)}
+        for name in ("actual", "expected", "baseline", "p10", "p50", "p90"):
+            row[name] = _number(getattr(point, name))
+        points.append(row)
+    marks = [{"t": _millis(m.day), "kind": m.kind, "tip": f"{day_words(m.day)}\n{m.text}"} for m in view.marks]
+    return {"points": points, "labels": _ends(view), "marks": marks}
+
+
+def _ends(view: BoardView) -> list[dict[str, Any]]:
+    """A label at the last value of each line, pushed apart where two would touch."""
+    found: list[tuple[str, str, Decimal, bool]] = []
+    for name, words in (("actual", "Actual"), ("expected", "Plan"), ("p50", "Landing")):
+        known = [(p.day, getattr(p, name)) for p in view.curve if getattr(p, name) is not None]
+        if known:
+            day, value = known[-1]
+            found.append((day, f"{words} {quantity(value, view.unit)}", value, day == view.curve[-1].day))
+    last = [f for f in found if f[3]]
+    highest = max(last, key=lambda f: f[2], default=None)
+    labels = []
+    for item in found:
+        day, text, value, at_end = item
+        if at_end:  # inside the frame, above the higher line and below the lower one
+            up = item is highest
+            labels.append({"t": _millis(day), "value": float(value), "text": text, "align": "right", "dx": 0, "dy": -12 if up else 14})
+        else:
+            labels.append({"t": _millis(day), "value": float(value), "text": text, "align": "right", "dx": -8, "dy": -10})
+    return labels
+
+
+def burnup_words(view: BoardView) -> str:
+    """What the burn-up shows, for those who do not see it."""
+    if not view.curve:
+        return "No curve yet."
+    now = [p for p in view.curve if p.actual is not None]
+    end = view.curve[-1]
+    said = [f"Burn-up from {day_words(view.curve[0].day)} to {day_words(end.day)}."]
+    if now:
+        said.append(f"Actual {quantity(now[-1].actual, view.unit, view.currency)} on {day_words(now[-1].day)}")
+        if now[-1].expected is not None:
+            said[-1] += f", planned by then {quantity(now[-1].expected, view.unit, view.currency)}"
+        said[-1] += "."
+    if end.p50 is not None:
+        said.append(f"Landing {quantity(end.p50, view.unit, view.currency)}.")
+    return " ".join(said)

@@ -1,0 +1,125 @@
+"""Deals as people see them: those that slipped, those that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from processors.attribution import attribute_of
+from processors.history import states_of, status_of
+from processors.kpis import MEASURES
+from processors.measures import STATUS, contributions
+from processors.projection import scope_codes
+from processors.state import NULL, State, day_number, day_text
+from processors.status import probability_at_least
+from schemas.alert import DealEvent
+from schemas.board import Deal
+from schemas.money import exponent
+from schemas.status import TargetStatus
+
+DEALS_MAX = 8
+
+
+def text_of(state: State, entity: str, record_id: str, field: str = "name") -> str:
+    """A text field of a record; the record's id where it has none."""
+    table, code = state.tables[entity], state.names.codes.get(record_id, -1)
+    slot = table.slots.get(code)
+    return (state.names.text(table.value(field, slot)) if slot is not None else None) or record_id
+
+
+def slipped_events(state: State, changes: Iterable[dict[str, Any]]) -> list[DealEvent]:
+    """Deals whose close date, in this batch, leaves the quarter it lay in for a later one. Call it before the fold."""
+    table = state.tables["opportunity"]
+    found = []
+    for change in changes:
+        new = change.get("fields", {}).get("close_date")
+        if change["entity"] != "opportunity" or new is None:
+            continue
+        slot = table.slots.get(state.names.codes.get(change["record_id"], -1))
+        if slot is None or table.value("close_date", slot) == NULL:
+            continue
+        old = table.value("close_date", slot)
+        fields = {"exists": table.value("exists", slot), "stage": table.value("stage", slot), "close_date": old}
+        period = state.calendar.period_of(old, "quarter")
+        if status_of(state, fields) != STATUS["open"] or day_number(new[:10]) < period.end:
+            continue
+        rep = state.names.text(table.value("owner", slot)) or ""
+        raw = table.value("amount", slot)
+        found.append(
+            DealEvent(
+                event_id=change["event_id"],
+                record_id=change["record_id"],
+                name=text_of(state, "opportunity", change["record_id"]),
+                amount=Decimal(0 if raw == NULL else raw) / 10_000,
+                currency=state.names.text(table.value("currency", slot)) or state.config.currency,
+                rep=rep,
+                rep_name=text_of(state, "rep", rep),
+                period=period.label,
+                old_close=day_text(old),
+                new_close=new[:10],
+                occurred_at=change["occurred_at"],
+            )
+        )
+    return found
+
+
+def deals_that_matter(state: State, dim: str, scope: str, headline: TargetStatus | None) -> tuple[Deal, ...]:
+    """The open deals with the largest amounts in a scope, with what winning each adds to the probability to hit."""
+    rows = contributions(state, MEASURES["open_amount"])
+    keep = np.ones(len(rows.slots), dtype=bool)
+    if dim != "company":
+        keep = scope_codes(state, rows, dim) == state.names.codes.get(scope, -1)
+    slots, values = rows.slots[keep], rows.values[keep]
+    places = exponent(state.config.currency)
+    order = np.argsort(-values, kind="stable")[:DEALS_MAX]
+    return tuple(
+        _deal(state, int(slots[i]), Decimal(int(values[i])).scaleb(-places), headline) for i in order if values[i] > 0
+    )
+
+
+def _deal(state: State, slot: int, amount: Decimal, headline: TargetStatus | None) -> Deal:
+    table, names = state.tables["opportunity"], state.names
+    record_id = names.texts[table.ids[slot]]
+    close, created = table.value("close_date", slot), table.value("created_date", slot)
+    slips = _slips(state, slot)
+    flags = []
+    if close != NULL and close < state.today:
+        flags.append("past its close date")
+    if slips >= 2:
+        flags.append(f"slipped {slips} times")
+    account = names.text(table.value("account", slot)) or ""
+    return Deal(
+        record_id=record_id,
+        name=names.text(table.value("name", slot)) or _product(state, slot) or record_id,
+        account=text_of(state, "account", account) if account else "",
+        rep=text_of(state, "rep", names.text(table.value("owner", slot)) or ""),
+        stage=names.text(table.value("stage", slot)) or "",
+        amount=amount,
+        close_date=None if close == NULL else day_text(close),
+        age_days=None if created == NULL else max(state.today - created, 0),
+        slipped_times=slips,
+        effect=_effect(headline, amount),
+        flags=tuple(flags),
+    )
+
+
+def _product(state: State, slot: int) -> str | None:
+    codes = np.array([state.tables["opportunity"].value("product", slot)], dtype=np.int64)
+    return state.names.text(int(attribute_of(state, "product", "name", codes)[0])) or state.names.text(int(codes[0]))
+
+
+def _slips(state: State, slot: int) -> int:
+    days = [s.fields.get("close_date", NULL) for s in states_of(state, slot)]
+    return sum(1 for a, b in zip(days, days[1:], strict=False) if a != NULL and b != NULL and b > a)
+
+
+def _effect(headline: TargetStatus | None, amount: Decimal) -> Decimal | None:
+    """Probability to hit with this amount won, less the present one."""
+    if headline is None or headline.landing is None or headline.probability is None or headline.kpi != "revenue":
+        return None
+    spread = float(headline.landing.p90 - headline.landing.p10) / 2.563
+    better = probability_at_least(float(headline.landing.p50 + amount), spread, float(headline.target))
+    return max(Decimal(repr(better)) - headline.probability, Decimal(0)).quantize(Decimal("0.001"))

@@ -1,0 +1,162 @@
+"""`planwatch run`: the pipeline, its sources and the board in one process, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from alerts.receivers import make_receivers
+from boards.app import create_app
+from boards.server import BoardServer
+from planwatch.ingesting import ingest
+from planwatch.pipeline import Pipeline
+from planwatch.printing import console, errors
+from planwatch.store import Store
+from planwatch.views import Views
+from schemas.base import PlanwatchError
+from storage.lease import Lease
+
+if TYPE_CHECKING:
+    from ingest.simulator import Simulator
+
+POLL_S = 0.2
+TICK_S = 5.0
+#: Simulated time per second of ours: two hours, so that a working day passes in a few seconds.
+DEMO_SPEED = 7200.0
+DEMO_HISTORY_DAYS = 273
+BATCH_MAX = 2000
+
+
+def board_token(store: Store) -> str | None:
+    """The board's token: from PLANWATCH_BOARD_TOKEN or the configured file."""
+    if token := os.environ.get("PLANWATCH_BOARD_TOKEN"):
+        return token
+    file = store.home.config.board.token_file
+    return (store.home.path / file).read_text(encoding="utf-8").strip() if file else None
+
+
+def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> None:
+    """Run until SIGINT or SIGTERM. Raises PlanwatchError where another run holds this home."""
+    lease = Lease(store.home.data / "run.lock")
+    if not lease.acquire():
+        raise PlanwatchError(f"{store.home.path}: another `planwatch run` is at work on this home. Stop it first.")
+    stop = threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    config = store.home.config.board
+    pipeline = Pipeline(store, {}, "")
+    server = None
+    try:
+        if board:
+            app = create_app(Views(pipeline), title=config.title, token=board_token(store))
+            server = BoardServer(app, config.host, config.port if port is None else port)
+            server.start()
+            pipeline.engine.board_url = server.url
+            console.print(f"Board: {server.url}", highlight=False, soft_wrap=True)
+        _take_in_configured(store)
+        simulated = _Simulated(store, speed) if _simulator_source(store) else None
+        _catch_up(pipeline, simulated, stop)
+        pipeline.engine.receivers = make_receivers(store.home.config.receivers, print_line=_say)
+        _live(pipeline, simulated, stop)
+    finally:
+        if server is not None:
+            server.stop()
+        lease.release()
+    console.print("Stopped. Everything that was taken in is kept.")
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _take_in_configured(store: Store) -> None:
+    for name, source in store.home.config.sources.items():
+        if source.paths and source.kind != "simulator":
+            paths = [str(store.home.path / p) for p in source.paths]
+            summary = ingest(store, source.kind, paths, None, name)
+            errors.print(f"{name}: {summary.as_json()}", highlight=False, soft_wrap=True)
+
+
+def _simulator_source(store: Store) -> str | None:
+    return next((n for n, s in store.home.config.sources.items() if s.kind == "simulator"), None)
+
+
+def _catch_up(pipeline: Pipeline, simulated: _Simulated | None, stop: threading.Event) -> None:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=errors,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        if simulated is not None:
+            task = progress.add_task("Simulating nine months", total=DEMO_HISTORY_DAYS)
+            simulated.history(lambda day: progress.update(task, completed=day), stop)
+        task = progress.add_task("Reading the log", total=None)
+        pipeline.catch_up(lambda at, end: progress.update(task, completed=at, total=end))
+
+
+def _live(pipeline: Pipeline, simulated: _Simulated | None, stop: threading.Event) -> None:
+    ticked = time.monotonic()
+    while not stop.is_set():
+        if simulated is not None:
+            simulated.advance()
+        moved = pipeline.step()
+        if time.monotonic() - ticked >= TICK_S:
+            ticked = time.monotonic()
+            pipeline.tick()
+        elif moved:
+            pipeline.engine.flush(pipeline.store.clock.now())
+        stop.wait(POLL_S)
+
+
+class _Simulated:
+    """The simulated company: its past at once, its future at a chosen speed."""
+
+    def __init__(self, store: Store, speed: float | None) -> None:
+        from ingest.simulator import Simulator
+
+        self.store = store
+        self.speed = DEMO_SPEED if speed is None else speed
+        tenant, source = store.home.config.tenant, _simulator_source(store) or "simulator"
+        self.simulator: Simulator = Simulator(tenant=tenant, source=source)
+        state = store.state()
+        self.reached = state.now if state.position else 0
+        self.fresh = state.position == 0
+        self.wall = time.monotonic()
+        self.changes = self.simulator.changes(after_us=self.reached)
+        self.waiting = next(self.changes, None)
+
+    def history(self, progress: object, stop: threading.Event) -> None:
+        """The first nine months, on the first start only."""
+        if self.fresh and self.waiting is not None:
+            start = self.waiting.occurred_at
+            end = start + DEMO_HISTORY_DAYS * 86_400_000_000
+            while self.waiting is not None and self.waiting.occurred_at <= end and not stop.is_set():
+                self._take(end, 5000)
+                if callable(progress):
+                    progress((self.reached - start) / 86_400_000_000)
+        self.wall = time.monotonic()
+
+    def advance(self) -> None:
+        """Let simulated time pass as wall time did; take in what happened meanwhile."""
+        wall = time.monotonic()
+        self.reached += int((wall - self.wall) * self.speed * 1_000_000)
+        self.wall = wall
+        self._take(self.reached, BATCH_MAX)
+
+    def _take(self, until: int, limit: int) -> None:
+        batch = []
+        while self.waiting is not None and self.waiting.occurred_at <= until and len(batch) < limit:
+            batch.append(self.waiting)
+            self.waiting = next(self.changes, None)
+        if batch:
+            self.store.append(batch)
+            self.reached = max(self.reached, batch[-1].occurred_at)

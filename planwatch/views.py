@@ -1,0 +1,336 @@
+"""Board views from the state: what the web board, and later Grafana and reviews, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from planwatch.deals import deals_that_matter, text_of
+from planwatch.pipeline import DAY_US, Pipeline
+from processors.kpis import MEASURES
+from processors.measures import contributions
+from processors.movement import BARS, SIGNS, Flow, flows
+from processors.projection import scope_codes
+from processors.state import State, day_text
+from processors.status import sorted_by_stake, stake, statuses
+from processors.targets import elapsed, plan_targets
+from schemas.alert import Alert
+from schemas.base import PlanwatchError
+from schemas.board import BoardView, CurvePoint, Mark, Movement, MovementBar, MovementDeal, Row, Trust
+from schemas.calendar import Period
+from schemas.money import exponent
+from schemas.status import TargetStatus
+
+STALE_S = 86_400
+HISTORY_WEEKS = 8
+TITLES = {"company": "Leadership", "territory": "Territory", "team": "Team", "rep": "Rep"}
+CHILD = {"company": "territory", "territory": "team", "team": "rep"}
+
+
+def short(value: Decimal, currency: str) -> str:
+    """1.25 M USD."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.2f} {letter} {currency}".strip()
+    return f"{value:.0f} {currency}".strip()
+
+
+class Views:
+    """The board's source over a pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._past: tuple[int, State] | None = None
+        self._cached: tuple[object, list[TargetStatus]] | None = None
+
+    def version(self) -> int:
+        """Grows with every change of what a view could show."""
+        return self.pipeline.version
+
+    def view(self, dimension: str, scope: str, period: str | None, as_of: int | None) -> BoardView:
+        """One page. Raises LookupError for an unknown scope or period."""
+        with self.pipeline.lock:
+            state = self._state(as_of)
+            at = as_of if as_of is not None else self.pipeline.store.now(state)
+            before, state.now = state.now, max(state.now, at)
+            try:
+                return self._view(state, dimension, scope, period, at, live=as_of is None)
+            finally:
+                state.now = before
+
+    def _state(self, as_of: int | None) -> State:
+        if as_of is None:
+            return self.pipeline.state
+        if self._past is None or self._past[0] != as_of:
+            self._past = (as_of, self.pipeline.store.state(as_of))
+        return self._past[1]
+
+    def _statuses(self, state: State, at: int) -> list[TargetStatus]:
+        key = (id(state), self.pipeline.version, state.position, at // 1_000_000)
+        if self._cached is None or self._cached[0] != key:
+            found = statuses(state, self.pipeline.found, self.pipeline.plan, at)
+            self._cached = (key, found)
+        return self._cached[1]
+
+    def _view(self, state: State, dim: str, scope: str, period: str | None, at: int, *, live: bool) -> BoardView:
+        everything = self._statuses(state, at)
+        if dim != "company" and (
+            dim not in state.tables or state.names.codes.get(scope, -1) not in state.tables[dim].slots
+        ):
+            raise LookupError(f"there is no {dim} «{scope}»")
+        mine = [s for s in everything if s.dimension == dim and s.scope == scope]
+        chosen = self._period(state, [s for s in everything if s.kpi == "revenue"] or everything, period)
+        label = chosen.label if chosen else (period or "")
+        headline = next((s for s in mine if s.kpi == "revenue" and s.period == label), None)
+        others = tuple(s for s in mine if s is not headline and s.period == label)
+        places = exponent(state.config.currency)
+        name = state.config.company if dim == "company" else text_of(state, dim, scope)
+        return BoardView(
+            title=TITLES.get(dim, dim),
+            company=state.config.company,
+            dimension=dim,
+            scope=scope,
+            scope_name=name,
+            period=label,
+            periods=tuple(dict.fromkeys(s.period for s in everything)),
+            unit="money",
+            currency=state.config.currency,
+            time_zone=state.config.calendar.time_zone,
+            as_of=at,
+            live=live,
+            sentence=sentence(headline, name, label),
+            headline=headline,
+            gap_words=gap_words(state, dim, scope, headline),
+            others=others,
+            curve=tuple(self._curve(state, dim, scope, headline, chosen, at)) if chosen and headline else (),
+            marks=tuple(self._marks(state, dim, scope, chosen)) if chosen else (),
+            rows=tuple(self._rows(state, everything, dim, scope, label)) if dim != "rep" else (),
+            movements=tuple(self._movements(state, dim, scope, chosen, at, places)),
+            deals=deals_that_matter(state, dim, scope, headline),
+            next_steps=self._next_steps(headline),
+            alerts=tuple(self._alerts(state, dim, scope)),
+            trust=self._trust(state, at, dim),
+            reps=() if dim == "rep" else self._reps(everything),
+        )
+
+    def _period(self, state: State, found: Sequence[TargetStatus], label: str | None) -> Period | None:
+        try:
+            if label:
+                return state.calendar.parse_period(label)
+        except PlanwatchError as error:
+            raise LookupError(str(error)) from None
+        periods = [state.calendar.parse_period(p) for p in dict.fromkeys(s.period for s in found)]
+        running = [p for p in periods if p.start <= state.today < p.end] or [
+            p for p in periods if p.start <= state.today
+        ]
+        shortest = sorted(running or periods, key=lambda p: (-p.end, p.end - p.start))
+        return shortest[0] if not running else min(running, key=lambda p: (-p.end if p.end <= state.today else 0, p.end - p.start))
+
+    def _curve(
+        self, state: State, dim: str, scope: str, headline: TargetStatus, period: Period, at: int
+    ) -> list[CurvePoint]:
+        """Actual against the plan curve by day, and the landing as a cone from today to the period's end."""
+        rows = contributions(state, MEASURES["won_amount"])
+        codes = scope_codes(state, rows, dim)
+        code = 0 if dim == "company" else state.names.codes[scope]
+        keep = (codes == code) & (rows.dates >= period.start) & (rows.dates < period.end)
+        daily = np.zeros(period.end - period.start, dtype=np.int64)
+        np.add.at(daily, rows.dates[keep] - period.start, rows.values[keep])
+        actual = np.cumsum(daily)
+        places = exponent(state.config.currency)
+        plan = self.pipeline.plan
+        target = headline.target
+        base = self._baseline(state, dim, scope, period, at)
+        today = min(max(state.today, period.start), period.end - 1)
+        left = max(period.end - 1 - today, 1)
+        points = []
+        pacing = next((t.pacing for t in plan.targets if t.kpi == "revenue" and t.pacing), plan.pacing)
+        for day in range(period.start, period.end):
+            share = Decimal(float(elapsed(state.calendar, pacing, period, day)))
+            done = Decimal(int(actual[day - period.start])).scaleb(-places) if day <= state.today else None
+            cone: dict[str, Decimal] = {}
+            if day >= today and headline.landing and headline.actual is not None and state.today < period.end:
+                ahead = Decimal(day - today) / left
+                for q in ("p10", "p50", "p90"):
+                    end = getattr(headline.landing, q)
+                    cone[q] = (headline.actual + (end - headline.actual) * ahead).quantize(Decimal("0.01"))
+            points.append(
+                CurvePoint(
+                    day=day_text(day),
+                    actual=done,
+                    expected=(target * share).quantize(Decimal("0.01")),
+                    baseline=(base * share).quantize(Decimal("0.01")) if base is not None and base != target else None,
+                    **cone,
+                )
+            )
+        return points
+
+    def _baseline(self, state: State, dim: str, scope: str, period: Period, at: int) -> Decimal | None:
+        frozen = plan_targets(state, self.pipeline.found, self.pipeline.plan, at, baseline=True)
+        return next(
+            (
+                t.value
+                for t in frozen
+                if t.kpi == "revenue" and t.dimension == dim and t.scope == scope and t.period.label == period.label
+            ),
+            None,
+        )
+
+    def _marks(self, state: State, dim: str, scope: str, period: Period) -> list[Mark]:
+        plan = self.pipeline.plan
+        found = [Mark(day=r.date, kind="revision", text=r.why) for r in plan.revisions]
+        found += [Mark(day=day, kind="milestone", text=text) for day, text in plan.timeline.items()]
+        for alert in self.pipeline.engine.history():
+            if alert.dimension == dim and alert.scope == scope and alert.fired_at:
+                day = day_text(state.calendar.day_of(alert.fired_at))
+                found.append(Mark(day=day, kind="alert", text=alert.sentence))
+        first, last = day_text(period.start), day_text(period.end - 1)
+        return [m for m in found if first <= m.day <= last]
+
+    def _rows(self, state: State, found: Sequence[TargetStatus], dim: str, scope: str, label: str) -> list[Row]:
+        """Territories with their teams and reps; a team's page has its reps."""
+        revenue = [s for s in found if s.kpi == "revenue" and s.period == label]
+        parents = self._parents(state)
+
+        def below(level: str, of_dim: str, of: str) -> list[Row]:
+            members = [
+                s for s in revenue if s.dimension == level and (of_dim == "company" or parents.get((level, s.scope)) == of)
+            ]
+            return [
+                Row(
+                    status=s,
+                    landing_history=self._landings(s),
+                    at_stake=stake(s).quantize(Decimal("0.01")),
+                    children=tuple(below(CHILD[level], level, s.scope)) if level in CHILD else (),
+                )
+                for s in sorted_by_stake(members)
+            ]
+
+        return below(CHILD[dim], dim, scope) if dim in CHILD else []
+
+    def _parents(self, state: State) -> dict[tuple[str, str], str]:
+        from processors.attribution import assigned
+
+        found = {}
+        for level in ("rep", "team"):
+            table = state.tables[level]
+            codes = np.array(table.ids, dtype=np.int64)
+            above = assigned(state, level, codes, np.full(len(codes), state.today, dtype=np.int64))
+            for code, parent in zip(codes.tolist(), above.tolist(), strict=True):
+                text = state.names.text(parent)
+                if text is not None:
+                    found[(level, state.names.texts[code])] = text
+        return found
+
+    def _landings(self, s: TargetStatus) -> tuple[Decimal, ...]:
+        points = self.pipeline.store.series.read("day", s.kpi, s.dimension, s.scope, s.period, "landing_p50")
+        recent = [p for p in points if p.bucket > s.as_of - HISTORY_WEEKS * 7 * DAY_US and p.bucket <= s.as_of]
+        return tuple(Decimal(repr(p.value)).quantize(Decimal("0.01")) for p in recent)
+
+    def _movements(
+        self, state: State, dim: str, scope: str, period: Period | None, at: int, places: int
+    ) -> list[Movement]:
+        day = state.calendar.day_of(at)
+        starts = [("Since yesterday", day - 1), ("Last 7 days", day - 7)]
+        if period and period.start < day - 7:
+            starts.append((f"Since {day_text(period.start)}", period.start))
+        by = None if dim == "company" else dim
+        code = 0 if by is None else state.names.codes[scope]
+        result = []
+        for title, first in starts:
+            start = state.calendar.midnight(first)
+            found = [f for f in flows(state, start, at, None, by) if f.scope == code]
+            bars = tuple(self._bar(state, found, bar, places) for bar in BARS)
+            result.append(Movement(title=title, from_at=start, to_at=at, bars=bars))
+        return result
+
+    def _bar(self, state: State, found: Sequence[Flow], bar: str, places: int) -> MovementBar:
+        mine = [f for f in found if f.bar == bar]
+        table, names = state.tables["opportunity"], state.names
+        largest = sorted(mine, key=lambda f: -f.amount)[:5] if bar in SIGNS else []
+        deals = tuple(
+            MovementDeal(
+                record_id=names.texts[table.ids[f.slot]],
+                name=names.text(table.value("name", f.slot)) or names.texts[table.ids[f.slot]],
+                rep=text_of(state, "rep", names.text(table.value("owner", f.slot)) or ""),
+                amount=Decimal(f.amount).scaleb(-places),
+            )
+            for f in largest
+        )
+        total = Decimal(sum(f.amount for f in mine)).scaleb(-places)
+        return MovementBar(name=bar, amount=total, sign=SIGNS.get(bar, 0), deals=deals)
+
+    def _next_steps(self, headline: TargetStatus | None) -> tuple[str, ...]:
+        if headline is None or headline.status != "at_risk":
+            return ()
+        return tuple(a for c in self.pipeline.plan.contingencies if c.trigger == "target_at_risk" for a in c.actions)
+
+    def _alerts(self, state: State, dim: str, scope: str) -> list[Alert]:
+        found = self.pipeline.engine.active()
+        if dim == "company":
+            return found[:50]
+        if dim == "rep":
+            return [a for a in found if (a.dimension, a.scope) == ("rep", scope)][:50]
+        parents = self._parents(state)
+        inside = {(dim, scope)} | {key for key, parent in parents.items() if parent == scope}
+        inside |= {key for key, parent in parents.items() if ("team", parent) in inside}
+        return [a for a in found if (a.dimension, a.scope) in inside][:50]
+
+    def _trust(self, state: State, at: int, dim: str) -> Trust:
+        newest = max(state.last_seen.values(), default=None)
+        age = None if newest is None else max((at - newest) // 1_000_000, 0)
+        sources = tuple(self.pipeline.sources()) if dim != "rep" else ()
+        table = state.tables["opportunity"]
+        from processors.measures import statuses as deal_statuses
+
+        slots = table.all_slots()
+        alive = table.column("exists").take(slots) == 1
+        incomplete = int((alive & (deal_statuses(state, slots) == 0)).sum())
+        return Trust(
+            as_of=at,
+            newest_change_at=newest,
+            age_s=age,
+            stale=age is None or age > STALE_S,
+            sources=sources,
+            quarantined=sum(s.quarantined for s in self.pipeline.sources()),
+            incomplete=incomplete,
+        )
+
+    def _reps(self, found: Sequence[TargetStatus]) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted({(s.scope, s.scope_name) for s in found if s.dimension == "rep"}, key=lambda r: r[1]))
+
+
+def sentence(s: TargetStatus | None, name: str, label: str) -> str:
+    """The answer to «Will we make it?» in one sentence."""
+    if s is None or s.actual is None:
+        return f"{name}: the plan has no revenue target for {label or 'this time'}."
+    head = f"Revenue {s.period}: {short(s.actual, '')} of {short(s.target, s.currency)}."
+    if s.status in ("hit", "missed"):
+        return f"{head} Target {s.status}."
+    assert s.landing is not None and s.probability is not None
+    low, high = short(s.landing.p10, ""), short(s.landing.p90, "")
+    return f"{head} Landing {short(s.landing.p50, s.currency)} ({low} to {high}), {s.probability:.0%} likely to hit."
+
+
+def gap_words(state: State, dim: str, scope: str, s: TargetStatus | None) -> str:
+    """The gap in words: how many more deals like the median one."""
+    if s is None or s.gap is None:
+        return ""
+    if s.gap <= 0:
+        return "The target is reached."
+    rows = contributions(state, MEASURES["won_amount"])
+    keep = np.ones(len(rows.slots), dtype=bool)
+    if dim != "company":
+        keep = scope_codes(state, rows, dim) == state.names.codes.get(scope, -1)
+    if not keep.any():
+        return f"{short(s.gap, s.currency)} to go."
+    median = Decimal(int(np.median(rows.values[keep]))).scaleb(-exponent(state.config.currency))
+    if median <= 0:
+        return f"{short(s.gap, s.currency)} to go."
+    more = int((s.gap / median).to_integral_value(rounding="ROUND_CEILING"))
+    plural = "" if more == 1 else "s"
+    return f"{short(s.gap, s.currency)} to go: {more:,} more deal{plural} like your median of {short(median, s.currency)}."
+
+
