@@ -17,7 +17,7 @@ from markupsafe import Markup
 from boards import charts, format, marks
 from boards.format import percent, quantity, quantity_full
 from schemas.alert import Alert
-from schemas.board import BoardView, Deal, Movement, MovementDeal, Row
+from schemas.board import BoardView, CurvePoint, Deal, Movement, MovementDeal, Row
 from schemas.status import TargetStatus
 
 HERE = Path(__file__).parent
@@ -122,6 +122,14 @@ def row_spark(row: Row) -> Markup:
     return marks.sparkline(values, row.status.target, label=label)
 
 
+def curve_sample(view: BoardView) -> list[CurvePoint]:
+    """Some fifteen days of the curve for its table: evenly spread, with the newest actual and the end."""
+    stride = max(1, len(view.curve) // 14)
+    newest = max((n for n, point in enumerate(view.curve) if point.actual is not None), default=-1)
+    last = len(view.curve) - 1
+    return [point for n, point in enumerate(view.curve) if n % stride == 0 or n in (newest, last)]
+
+
 def slipped_deals(view: BoardView) -> tuple[MovementDeal, ...]:
     """What left the period, over the longest look back that the view has."""
     if not view.movements:
@@ -177,6 +185,7 @@ def environment() -> Environment:
         recipient=format.recipient_words, alert_since=alert_since, newest_alerts=newest_alerts, slipped_deals=slipped_deals,
         deal_flags=deal_flags, movement_note=movement_note, period_days=format.period_days, nothing=format.NOTHING,
         burnup_data=lambda view: json.dumps(charts.burnup_data(view), separators=(",", ":")),
+        curve_sample=curve_sample,
         burnup_words=charts.burnup_words,
     )  # fmt: skip
     return env

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from processors.state import EFFECTIVE, NULL, Cells, Event, State, Table, Writer, day_number
+from processors.state import APPLIED, DUPLICATE, EFFECTIVE, NULL, Cells, Order, State, day_number
 from schemas.change import Change, tie
 
 
@@ -53,40 +53,33 @@ def _apply_one(state: State, change: dict[str, Any], touched: Touched) -> str:
     entity, occurred_at = change["entity"], change["occurred_at"]
     table = state.tables[entity]
     slot = table.slot(state.names.code(change["record_id"]))
-    order = tie(change.get("sequence", 0), change["event_id"])
+    order = Order(change["version"], tie(change.get("sequence", 0), change["event_id"]), occurred_at, change["source"])
+    values = change.get("fields") or {}
+    effective = values.get("effective_from")
     writes: dict[str, int] = {"exists": 0 if change["op"] == "delete" else 1}
-    values = dict(change.get("fields", ()))
-    effective = values.pop("effective_from", None)
     for name, value in values.items():
         writes[name] = state.encode(table.kinds.get(name, "text"), value)
     for name in change.get("nulled", ()):
         writes[name] = NULL
+    writes.pop("effective_from", None)
 
-    results = set()
+    outcome = 0
     dated = EFFECTIVE.get(entity)
-    for name, value in writes.items():
-        writer = Writer(change["version"], order, occurred_at, change["source"], value)
+    for name, code in writes.items():
         if name == dated:
-            day = day_number(effective) if effective else state.calendar.day_of(occurred_at)
-            cells = table.effective.setdefault(slot, {}).setdefault(day, Cells())
-            results.add(cells.write(0, writer))
+            day = day_number(str(effective)) if effective else state.calendar.day_of(occurred_at)
+            outcome |= table.effective.setdefault(slot, {}).setdefault(day, Cells()).write(0, order, code)
         else:
-            results.add(table.column(name).write(slot, writer))
+            outcome |= table.column(name).write(slot, order, code)
     if entity == "opportunity":
-        results |= _remember(table, slot, change, order, writes)
-    if "applied" in results:
+        # A change that is older than the present is history, and no less true: it is kept.
+        events = table.events.setdefault(slot, {})
+        if order in events:
+            outcome |= DUPLICATE
+        else:
+            events[order] = writes
+            table.generation += 1
+    if outcome & APPLIED:
         touched.slots.setdefault(entity, set()).add(slot)
         return "applied"
-    return "duplicate" if "duplicate" in results else "stale"
-
-
-def _remember(table: Table, slot: int, change: dict[str, Any], order: int, writes: dict[str, int]) -> set[str]:
-    """Keep the writes of a deal; a change that is older than the present is history, and no less true."""
-    events = table.events.setdefault(slot, set())
-    before = len(events)
-    for name, value in writes.items():
-        events.add(Event(change["occurred_at"], change["source"], change["version"], order, name, value))
-    if len(events) == before:
-        return {"duplicate"}
-    table.generation += 1
-    return set()
+    return "duplicate" if outcome & DUPLICATE else "stale"

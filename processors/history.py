@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from processors.measures import STATUS, Contributions, stage_lookup
-from processors.state import NULL, Event, Ints, State
+from processors.state import NULL, Ints, Order, State
 from schemas.calendar import Period
 
 
@@ -23,19 +23,20 @@ class Winners:
     """Last writers of one deal, fed in order of occurrence; the same rule as the columns follow."""
 
     def __init__(self) -> None:
-        self.by_source: dict[str, dict[str, Event]] = {}
+        self.by_source: dict[str, dict[str, tuple[Order, int]]] = {}
 
-    def add(self, event: Event) -> None:
-        """Offer a write."""
-        sources = self.by_source.setdefault(event.field, {})
-        old = sources.get(event.source)
-        if old is None or (event.version, event.tie) > (old.version, old.tie):
-            sources[event.source] = event
+    def add(self, order: Order, writes: dict[str, int]) -> None:
+        """Offer the writes of a change."""
+        for name, value in writes.items():
+            sources = self.by_source.setdefault(name, {})
+            old = sources.get(order.source)
+            if old is None or order[:2] > old[0][:2]:
+                sources[order.source] = (order, value)
 
     def fields(self) -> dict[str, int]:
         """The values as they stand."""
         return {
-            name: max(sources.values(), key=lambda e: (e.occurred_at, e.source)).value
+            name: max(sources.values(), key=lambda w: (w[0].occurred_at, w[0].source))[1]
             for name, sources in self.by_source.items()
         }
 
@@ -43,19 +44,19 @@ class Winners:
 def states_of(state: State, slot: int) -> Iterator[DealState]:
     """A deal's states in order of time, one for each instant at which something was written."""
     winners = Winners()
-    events = sorted(state.tables["opportunity"].events.get(slot, ()))
-    for i, event in enumerate(events):
-        winners.add(event)
-        if i + 1 == len(events) or events[i + 1].occurred_at != event.occurred_at:
-            yield DealState(event.occurred_at, winners.fields())
+    events = sorted(state.tables["opportunity"].events.get(slot, {}).items(), key=lambda e: e[0].occurred_at)
+    for i, (order, writes) in enumerate(events):
+        winners.add(order, writes)
+        if i + 1 == len(events) or events[i + 1][0].occurred_at != order.occurred_at:
+            yield DealState(order.occurred_at, winners.fields())
 
 
 def state_at(state: State, slot: int, before: int) -> dict[str, int]:
     """A deal's fields from the changes that occurred before an instant."""
     winners = Winners()
-    for event in state.tables["opportunity"].events.get(slot, ()):
-        if event.occurred_at < before:
-            winners.add(event)
+    for order, writes in state.tables["opportunity"].events.get(slot, {}).items():
+        if order.occurred_at < before:
+            winners.add(order, writes)
     return winners.fields()
 
 
@@ -114,16 +115,16 @@ def _entries(state: State) -> tuple[Ints, Ints, Ints]:
     for slot in range(len(table.ids)):
         if table.value("exists", slot) != 1:
             continue
-        writes = [e for e in table.events.get(slot, ()) if e.field == "stage" and e.value != NULL]
-        several = len({e.source for e in writes}) > 1
-        writes.sort(key=lambda e: (e.occurred_at, e.source, e.version, e.tie) if several else (e.version, e.tie))
+        writes = [(o, w["stage"]) for o, w in table.events.get(slot, {}).items() if w.get("stage", NULL) != NULL]
+        several = len({order.source for order, _ in writes}) > 1
+        writes.sort(key=lambda e: (e[0].occurred_at, e[0].source, *e[0][:2]) if several else e[0][:2])
         seen: set[int] = set()
-        for i, event in enumerate(writes):
-            if status[event.value] != STATUS["open"] or event.value in seen:
+        for i, (order, stage) in enumerate(writes):
+            if status[stage] != STATUS["open"] or stage in seen:
                 continue
-            seen.add(event.value)
-            advanced = any(rank[later.value] > rank[event.value] for later in writes[i + 1 :])
-            rows.append((slot, state.calendar.day_of(event.occurred_at), int(advanced)))
+            seen.add(stage)
+            advanced = any(rank[later] > rank[stage] for _, later in writes[i + 1 :])
+            rows.append((slot, state.calendar.day_of(order.occurred_at), int(advanced)))
     columns = np.array(rows, dtype=np.int64).reshape(-1, 3)
     found = columns[:, 0], columns[:, 1], columns[:, 2]
     state.cache["entries"] = (key, *found)

@@ -23,7 +23,11 @@ Ints = npt.NDArray[np.int64]
 
 #: The value of a field that is absent or cleared.
 NULL = int(np.iinfo(np.int64).min)
+#: Encoded scalars remembered, at most.
+ENCODED_MAX = 200_000
 EPOCH = dt.date(1970, 1, 1).toordinal()
+APPLIED, DUPLICATE, STALE = 4, 2, 1
+#: Fields that hold from a date on, by entity.
 EFFECTIVE = {"rep": "team", "team": "territory"}
 
 
@@ -57,69 +61,55 @@ class Names:
         return None if code == NULL else self.texts[code]
 
 
-class Writer(NamedTuple):
-    """Who wrote a field last: its order within the source, and what compares it across sources."""
+class Order(NamedTuple):
+    """What orders writes: within a source (version, tie), across sources (occurred_at, source)."""
 
     version: int
     tie: int
     occurred_at: int
     source: str
-    value: int
 
 
 class Cells:
-    """A column: one value per slot with its writer."""
+    """A column: one value per slot with the order of its last writer."""
 
     def __init__(self) -> None:
         self.values: Ints = np.full(64, NULL, dtype=np.int64)
-        self.writers: dict[int, Writer] = {}
-        self.rivals: dict[int, dict[str, Writer]] = {}
+        self.orders: dict[int, Order] = {}
+        self.rivals: dict[int, dict[str, tuple[Order, int]]] = {}
 
-    def write(self, slot: int, new: Writer) -> str:
-        """Offer a value; says "applied", "duplicate" or "stale" as far as this field goes."""
-        old = self.writers.get(slot)
-        if old is None:
-            self._set(slot, new)
-            return "applied"
-        if old.source == new.source and slot not in self.rivals:
-            if (new.version, new.tie) > (old.version, old.tie):
-                self._set(slot, new)
-                return "applied"
-            return "duplicate" if (new.version, new.tie) == (old.version, old.tie) else "stale"
-        return self._write_among_sources(slot, old, new)
+    def write(self, slot: int, new: Order, value: int) -> int:
+        """Offer a value; APPLIED, DUPLICATE or STALE as far as this field goes."""
+        old = self.orders.get(slot)
+        if old is not None:
+            if old.source != new.source or slot in self.rivals:
+                return self._write_among_sources(slot, old, new, value)
+            if new[:2] <= old[:2]:
+                return DUPLICATE if new[:2] == old[:2] else STALE
+        self._set(slot, new, value)
+        return APPLIED
 
-    def _write_among_sources(self, slot: int, old: Writer, new: Writer) -> str:
-        rivals = self.rivals.setdefault(slot, {old.source: old})
+    def _write_among_sources(self, slot: int, old: Order, new: Order, value: int) -> int:
+        rivals = self.rivals.setdefault(slot, {old.source: (old, int(self.values[slot]))})
         own = rivals.get(new.source)
-        if own is not None and (new.version, new.tie) <= (own.version, own.tie):
-            return "duplicate" if (new.version, new.tie) == (own.version, own.tie) else "stale"
-        rivals[new.source] = new
-        self._set(slot, max(rivals.values(), key=lambda w: (w.occurred_at, w.source)))
-        return "applied"
+        if own is not None and new[:2] <= own[0][:2]:
+            return DUPLICATE if new[:2] == own[0][:2] else STALE
+        rivals[new.source] = (new, value)
+        self._set(slot, *max(rivals.values(), key=lambda w: (w[0].occurred_at, w[0].source)))
+        return APPLIED
 
-    def _set(self, slot: int, writer: Writer) -> None:
+    def _set(self, slot: int, order: Order, value: int) -> None:
         if slot >= len(self.values):
             grown = np.full(max(slot + 1, 2 * len(self.values)), NULL, dtype=np.int64)
             grown[: len(self.values)] = self.values
             self.values = grown
-        self.writers[slot] = writer
-        self.values[slot] = writer.value
+        self.orders[slot] = order
+        self.values[slot] = value
 
     def take(self, slots: Ints) -> Ints:
         """The values at some slots, NULL where nothing was written."""
         inside = slots < len(self.values)
         return np.where(inside, self.values[np.where(inside, slots, 0)], NULL)
-
-
-class Event(NamedTuple):
-    """A write to a deal, kept because some KPIs and the movement look at the way and not only at the end."""
-
-    occurred_at: int
-    source: str
-    version: int
-    tie: int
-    field: str
-    value: int
 
 
 @dataclass
@@ -131,7 +121,7 @@ class Table:
     slots: dict[int, int] = field(default_factory=dict)  # code of the record id → slot
     columns: dict[str, Cells] = field(default_factory=dict)
     effective: dict[int, dict[int, Cells]] = field(default_factory=dict)  # slot → day → one-slot column
-    events: dict[int, set[Event]] = field(default_factory=dict)  # opportunities only
+    events: dict[int, dict[Order, dict[str, int]]] = field(default_factory=dict)  # opportunities only: slot → writes
     generation: int = 0  # grows with every write: what is derived from the table is cached under it
 
     def slot(self, code: int) -> int:
@@ -174,6 +164,7 @@ class State:
         self.counts: dict[str, dict[str, int]] = {}  # source → applied, duplicate, stale
         self.last_seen: dict[str, int] = {}  # source → newest occurred_at
         self.cache: dict[object, object] = {}
+        self._encoded: dict[object, int] = {}
 
     @property
     def today(self) -> int:
@@ -182,6 +173,15 @@ class State:
 
     def encode(self, kind: Kind, value: str | bool | int) -> int:
         """A scalar of a change as a column holds it. Raises ValueError where it does not fit its kind."""
+        key = (kind, value)
+        known = self._encoded.get(key)
+        if known is None:
+            if len(self._encoded) > ENCODED_MAX:
+                self._encoded.clear()
+            known = self._encoded[key] = self._encode(kind, value)
+        return known
+
+    def _encode(self, kind: Kind, value: str | bool | int) -> int:
         if kind == "text":
             return self.names.code(str(value))
         if kind == "decimal":

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from schemas.base import PlanwatchError
 
@@ -14,51 +15,83 @@ BUSY_TIMEOUT_S = 30.0
 
 
 class Database:
-    """A connection that several threads may share; each transaction holds the lock."""
+    """A connection that several threads may share; each transaction holds the lock.
+
+    Other processes may read at any time; one that wants to write waits up to BUSY_TIMEOUT_S for its turn. What a user
+    can mend (a full disk, a damaged or a locked file) is raised as PlanwatchError.
+    """
 
     def __init__(self, path: Path, version: int, schema: str) -> None:
         self.path = path
         self._lock = threading.RLock()
-        try:
+        with self._explained("cannot be opened as a Planwatch store"):
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._prepare(version, schema)
-        except sqlite3.DatabaseError as error:
-            raise PlanwatchError(f"{path}: cannot be opened as a Planwatch store: {error}.") from error
+        try:
+            with self._explained("cannot be opened as a Planwatch store"):
+                self._prepare(version, schema)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _prepare(self, version: int, schema: str) -> None:
+        if self._version() == 0:
+            self._create(version, schema)
+        found = self._version()
+        if found > version:
+            raise PlanwatchError(
+                f"{self.path}: written by a newer Planwatch (format {found}, this one knows {version}). Upgrade it."
+            )
+        if found < version:
+            raise PlanwatchError(f"{self.path}: has the old format {found}; this Planwatch reads {version}.")
+        # FULL: in WAL mode anything less returns from a commit before it is on the disk.
+        self._connection.execute("PRAGMA synchronous=FULL")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _create(self, version: int, schema: str) -> None:
+        # Tables first, under the lock that decides between two processes that create the file at the same time.
         with self.transaction() as connection:
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            if found > version:
-                raise PlanwatchError(
-                    f"{self.path}: written by a newer Planwatch (format {found}, this one knows {version}). Upgrade it."
-                )
-            if found == 0:
-                for statement in schema.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={version}")
+            if self._version():
+                return
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise PlanwatchError(f"{self.path}: is an SQLite file of something else. Move it away.")
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={version}")
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # a mistake of ours
+        except sqlite3.DatabaseError as error:
+            raise PlanwatchError(f"{self.path}: {what}: {error}.") from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: durable when it is left, undone when an error leaves it."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._lock, self._explained("cannot be written"):
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk may have ended the transaction already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
-    def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        with self._lock:
+        with self._lock, self._explained("cannot be read"):
             return self._connection.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file. Closing twice is allowed."""
         with self._lock:
             self._connection.close()
