@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from boards import charts
-from boards.bundle import VegaBundle
+from boards.bundle import VegaBundle, bundle_version
 from boards.feed import STREAMS_MAX, Feed, Rendered, age_now
 from boards.guard import Guard, message
 from boards.page import Address, render_page
@@ -37,7 +37,9 @@ TEXT_MAX = 400  # of a scope or period in an address
 class Board:
     """The handlers, around one feed."""
 
-    def __init__(self, source: BoardSource, *, title: str, poll_s: float, time_zone: str, cache_dir: Path | None) -> None:
+    def __init__(
+        self, source: BoardSource, *, title: str, poll_s: float, time_zone: str, cache_dir: Path | None
+    ) -> None:
         self.feed = Feed(source, poll_s=poll_s)
         self._title = title
         self._zone = ZoneInfo(time_zone)
@@ -108,7 +110,9 @@ class Board:
         cache = FOREVER if "v" in request.query_params else "no-cache"
         if name == "vega.js":
             zipped = await to_thread.run_sync(self._bundle.zipped)
-            return Response(zipped, media_type="text/javascript", headers={"Content-Encoding": "gzip", "Cache-Control": cache})
+            return Response(
+                zipped, media_type="text/javascript", headers={"Content-Encoding": "gzip", "Cache-Control": cache}
+            )
         if name == "burnup.json":
             spec = await to_thread.run_sync(charts.burnup_spec, "page")
             return Response(orjson.dumps(spec), media_type="application/json", headers={"Cache-Control": cache})
@@ -128,9 +132,9 @@ def static_tag(name: str) -> str:
     if name in static_files():
         content = static_files()[name]
     else:  # made by a library: its version and our definition decide
-        import vl_convert
-
-        content = vl_convert.__version__.encode() + (Path(charts.__file__).read_bytes() if name == "burnup.json" else b"")
+        content = bundle_version().encode() + (
+            Path(charts.__file__).read_bytes() if name == "burnup.json" else b""
+        )
     return f"/static/{name}?v={hashlib.blake2b(content, digest_size=6).hexdigest()}"
 
 
@@ -151,13 +155,19 @@ def parse_as_of(text: str | None, zone: ZoneInfo) -> int | None:
 
 
 def _bad_time(text: str) -> int:
-    raise HTTPException(400, f"“{text[:40]}” is no moment. Write a date such as 2017-07-01, or a time such as 2017-07-01T14:00:00Z.")
+    raise HTTPException(
+        400, f"“{text[:40]}” is no moment. Write a date such as 2017-07-01, or a time such as 2017-07-01T14:00:00Z."
+    )
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """A designed page, or JSON where JSON was asked for."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    text = error.detail if isinstance(error, HTTPException) else "The program's log says what went wrong. The next change may mend it."
+    text = (
+        error.detail
+        if isinstance(error, HTTPException)
+        else "The program's log says what went wrong. The next change may mend it."
+    )
     if request.url.path.startswith(("/api/", "/events")):
         return JSONResponse({"error": text}, status)
     titles = {400: "This address cannot be read", 404: "Not on this board", 405: "Not that way"}

@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 import zlib
+from importlib.metadata import version
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,11 @@ def default_cache_dir() -> Path:
     """Where the bundle is kept between starts."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "planwatch"
+
+
+def bundle_version() -> str:
+    """What decides the bundle. Read without importing the library, which takes a while."""
+    return version("vl-convert-python")
 
 
 class VegaBundle:
@@ -35,9 +41,7 @@ class VegaBundle:
             return self._zipped
 
     def _path(self) -> Path:
-        import vl_convert
-
-        return (self._cache_dir or default_cache_dir()) / f"vega-{vl_convert.__version__}.js.gz"
+        return (self._cache_dir or default_cache_dir()) / f"vega-{bundle_version()}.js.gz"
 
     def _stored(self) -> bytes | None:
         try:

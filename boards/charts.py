@@ -39,6 +39,8 @@ THEMES: dict[str, dict[str, str]] = {
     },
 }
 FONT = "system-ui, sans-serif"
+LABEL_HEIGHT = 18
+HEIGHT = 320
 DAYS_MAX = 800  # points of a curve that are drawn: a long-term plan is thinned, not refused
 _AXIS_LABEL = (
     "abs(datum.value) >= 1e9 ? format(datum.value / 1e9, '.2~f') + '\u202fbn' : "
@@ -61,7 +63,13 @@ def burnup_spec(theme: str = "page") -> dict[str, Any]:
         "t:T",
         title=None,
         scale=alt.Scale(type="utc", padding=4),
-        axis=alt.Axis(format="%-d %b", grid=False, tickCount={"expr": "max(3, floor(width / 110))"}, labelOverlap=True, labelFlush=True),
+        axis=alt.Axis(
+            format="%-d %b",
+            grid=False,
+            tickCount={"expr": "max(3, floor(width / 110))"},
+            labelOverlap=True,
+            labelFlush=True,
+        ),
     )
     y_axis = alt.Axis(labelExpr=_AXIS_LABEL, tickCount=5, domain=False, ticks=False, labelPadding=8)
 
@@ -69,7 +77,9 @@ def burnup_spec(theme: str = "page") -> dict[str, Any]:
         return alt.Y(f"{field}:Q", title=None, axis=y_axis)
 
     base = alt.Chart(points).encode(x=x)
-    hover = alt.selection_point(name="hover", nearest=True, on="pointermove", clear="pointerout", fields=["t"], empty=False)
+    hover = alt.selection_point(
+        name="hover", nearest=True, on="pointermove", clear="pointerout", fields=["t"], empty=False
+    )
     tip = alt.Tooltip("tip:N")
     line = {"interpolate": "linear", "clip": True}
     layers = [
@@ -78,13 +88,18 @@ def burnup_spec(theme: str = "page") -> dict[str, Any]:
         base.mark_line(color=c["muted"], strokeWidth=1.6, **line).encode(y=y("expected")),
         base.mark_line(color=c["ink"], strokeWidth=1.8, strokeDash=[6, 4], **line).encode(y=y("p50")),
         base.mark_line(color=c["ink"], strokeWidth=3.2, strokeJoin="round", **line).encode(y=y("actual")),
-        base.mark_rule(color=c["faint"], strokeWidth=1).encode(
-            opacity=alt.condition(hover, alt.value(1), alt.value(0)), tooltip=tip
-        ).add_params(hover),
+        base.mark_rule(color=c["faint"], strokeWidth=1)
+        .encode(opacity=alt.condition(hover, alt.value(1), alt.value(0)), tooltip=tip)
+        .add_params(hover),
         _marks(alt, x, c),
-        _labels(alt, x, y, c),
+        *_labels(alt, x, y, c),
     ]
-    chart = alt.layer(*layers).properties(width="container", height=320, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    room = alt.param(name="room", value=True)  # whether labels have a margin of their own at the right
+    chart = (
+        alt.layer(*layers)
+        .add_params(room)
+        .properties(width="container", height=HEIGHT, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    )
     return _plain(chart, c)
 
 
@@ -106,13 +121,20 @@ def _marks(alt: Any, x: Any, c: dict[str, str]) -> Any:
     )
 
 
-def _labels(alt: Any, x: Any, y: Any, c: dict[str, str]) -> Any:
-    """Each line named at its end: nobody looks up a legend."""
-    return (
+def _labels(alt: Any, x: Any, y: Any, c: dict[str, str]) -> list[Any]:
+    """Each line named at its end: nobody looks up a legend. A rim of paper keeps the words off the lines."""
+    place = {
+        "align": {"expr": "room ? datum.align : 'right'"},
+        "dx": {"expr": "room ? datum.dx : datum.dx_in"},
+        "dy": {"expr": "room ? datum.dy : datum.dy_in"},
+    }
+    rim = {"stroke": c["paper"], "strokeWidth": 4, "strokeJoin": "round"}
+    return [
         alt.Chart(alt.Data(name="labels"))
-        .mark_text(align={"expr": "datum.align"}, baseline="middle", dx={"expr": "datum.dx"}, dy={"expr": "datum.dy"}, fontSize=13, color=c["ink"])
+        .mark_text(baseline="middle", fontSize=13, color=c["ink"], **place, **extra)
         .encode(x=x, y=y("value"), text="text:N")
-    )
+        for extra in (rim, {})
+    ]
 
 
 def _plain(chart: Any, c: dict[str, str]) -> dict[str, Any]:
@@ -152,10 +174,19 @@ def burnup_data(view: BoardView) -> dict[str, list[dict[str, Any]]]:
     for n, point in enumerate(view.curve):
         if n % stride and n != len(view.curve) - 1:
             continue
-        said = [("Actual", point.actual), ("Plan", point.expected), ("First plan", point.baseline), ("Landing", point.p50)]
+        said = [
+            ("Actual", point.actual),
+            ("Plan", point.expected),
+            ("First plan", point.baseline),
+            ("Landing", point.p50),
+        ]
         tip = [day_words(point.day)] + [f"{name} {quantity(v, unit, currency)}" for name, v in said if v is not None]
         if point.p10 is not None and point.p90 is not None and point.p10 != point.p90:
-            tip.append(f"Range {compact(point.p10)}–{quantity(point.p90, unit, currency)}" if unit != "ratio" else f"Range {percent(point.p10)}–{percent(point.p90)}")
+            tip.append(
+                f"Range {compact(point.p10)}–{quantity(point.p90, unit, currency)}"
+                if unit != "ratio"
+                else f"Range {percent(point.p10)}–{percent(point.p90)}"
+            )
         row: dict[str, Any] = {"t": _millis(point.day), "tip": "\n".join(tip)}
         for name in ("actual", "expected", "baseline", "p10", "p50", "p90"):
             row[name] = _number(getattr(point, name))
@@ -165,23 +196,30 @@ def burnup_data(view: BoardView) -> dict[str, list[dict[str, Any]]]:
 
 
 def _ends(view: BoardView) -> list[dict[str, Any]]:
-    """A label at the last value of each line, pushed apart where two would touch."""
-    found: list[tuple[str, str, Decimal, bool]] = []
+    """A label at the last value of each line. Those at the end of the time axis are pushed apart where they would touch."""
+    labels: list[dict[str, Any]] = []
     for name, words in (("actual", "Actual"), ("expected", "Plan"), ("p50", "Landing")):
         known = [(p.day, getattr(p, name)) for p in view.curve if getattr(p, name) is not None]
         if known:
             day, value = known[-1]
-            found.append((day, f"{words} {quantity(value, view.unit)}", value, day == view.curve[-1].day))
-    last = [f for f in found if f[3]]
-    highest = max(last, key=lambda f: f[2], default=None)
-    labels = []
-    for item in found:
-        day, text, value, at_end = item
-        if at_end:  # inside the frame, above the higher line and below the lower one
-            up = item is highest
-            labels.append({"t": _millis(day), "value": float(value), "text": text, "align": "right", "dx": 0, "dy": -12 if up else 14})
-        else:
-            labels.append({"t": _millis(day), "value": float(value), "text": text, "align": "right", "dx": -8, "dy": -10})
+            text = f"{words} {quantity(value, view.unit)}"
+            beside = {"align": "left", "dx": 9, "dy": 0, "dx_in": 0, "dy_in": -12}
+            over = {"align": "right", "dx": -8, "dy": -12, "dx_in": -6, "dy_in": -12}
+            labels.append(
+                {
+                    "t": _millis(day),
+                    "value": float(value),
+                    "text": text,
+                    **(beside if day == view.curve[-1].day else over),
+                }
+            )
+    last = sorted((label for label in labels if label["align"] == "left"), key=lambda label: float(label["value"]))
+    if len(last) == 2:
+        low, high = last
+        tops = [v for p in view.curve for v in (p.actual, p.expected, p.baseline, p.p90) if v is not None]
+        apart = (high["value"] - low["value"]) / (float(max(tops, default=Decimal(1))) or 1.0) * HEIGHT
+        push = max(0.0, LABEL_HEIGHT - apart) / 2
+        high["dy"], low["dy"], low["dy_in"] = -push, push, 16
     return labels
 
 

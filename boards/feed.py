@@ -73,7 +73,9 @@ class Feed:
                     self._kept.popitem(last=False)
             return made
 
-    async def events(self, address: Address, as_of: int | None, clock: Callable[[], float] = time.monotonic) -> AsyncIterator[bytes]:
+    async def events(
+        self, address: Address, as_of: int | None, clock: Callable[[], float] = time.monotonic
+    ) -> AsyncIterator[bytes]:
         """The page's events: `view` at once and after each change, `beat` when it is quiet, `problem` when it fails."""
         self.streams += 1
         sent: dict[str, str] = {}
@@ -110,7 +112,10 @@ class Feed:
             return _event("problem", {"text": "The view could not be made. The log of the program says why."}), None
         changed = {name: html for name, html in made.sections.items() if sent.get(name) != html}
         sent.update(changed)
-        return _event("view", {"version": made.version, "title": page_title(made.view), "age_s": age_now(made), "sections": changed}), made
+        return _event(
+            "view",
+            {"version": made.version, "title": page_title(made.view), "age_s": age_now(made), "sections": changed},
+        ), made
 
 
 def age_now(made: Rendered) -> int | None:

@@ -150,6 +150,11 @@ def recipient_words(recipient: str, names: dict[str, str]) -> str:
 
 
 def emphasise(sentence: str) -> Markup:
-    """The sentence with its numbers set apart, so that they are read first. Safe: the text is escaped."""
+    """The sentence with its numbers set apart, so that they are read first. Safe: the text is escaped.
+
+    What stands before the first colon names the KPI and the period: its digits are no figures.
+    """
+    head, colon, sentence = sentence.partition(":") if re.match(r"[^.:]{1,120}: ", sentence) else ("", "", sentence)
     parts = re.split(r"((?<![\w-])[<>≈~+\u2212-]?\s?\d[\d.,\u202f\u2013]*(?:\s?(?:bn|M|k|%)(?!\w))?)", sentence)
-    return Markup("").join(Markup("<b>{}</b>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
+    figures = (Markup("<b>{}</b>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
+    return escape(head + colon) + Markup("").join(figures)

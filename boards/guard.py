@@ -57,7 +57,9 @@ class Guard:
         self._app = app
         self._token = token.encode() if token else None
         # The cookie is not the token: who reads it cannot sign in elsewhere. It outlives a restart on purpose.
-        self._cookie = hmac.new(self._token, b"planwatch board cookie", hashlib.sha256).hexdigest() if self._token else ""
+        self._cookie = (
+            hmac.new(self._token, b"planwatch board cookie", hashlib.sha256).hexdigest() if self._token else ""
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for the application, or let it."""
@@ -125,7 +127,13 @@ class Guard:
     def _signed_in(self, address: str, scope: Scope) -> Response:
         response = RedirectResponse(address, 303)
         response.set_cookie(
-            COOKIE, self._cookie, max_age=COOKIE_AGE_S, httponly=True, samesite="strict", secure=scope["scheme"] == "https", path="/"
+            COOKIE,
+            self._cookie,
+            max_age=COOKIE_AGE_S,
+            httponly=True,
+            samesite="strict",
+            secure=scope["scheme"] == "https",
+            path="/",
         )
         return response
 

@@ -36,9 +36,9 @@ def state_shape(state: str) -> Markup:
     """The shape of a status; decoration, since the word stands beside it."""
     path = STATES.get(state, STATES["no_data"])[1]
     kind = "stroked" if state in STROKED else "filled"
-    return Markup('<svg class="shape {}" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true"><path d="{}"/></svg>').format(
-        kind, path
-    )
+    return Markup(
+        '<svg class="shape {}" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true"><path d="{}"/></svg>'
+    ).format(kind, path)
 
 
 def _place(value: Decimal, top: Decimal) -> float:
@@ -179,4 +179,3 @@ def waterfall_scale(steps: Sequence[Step]) -> tuple[Decimal, Decimal]:
     # A broken scale is honest only because the opening and closing bars show where it begins (a torn edge and a note).
     floor = low - (high - low) * Decimal("0.35") if high > low and (high - low) < high * Decimal("0.3") else Decimal(0)
     return max(floor, Decimal(0)) if low >= 0 else low, high if high > low else high + 1
-

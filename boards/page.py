@@ -118,7 +118,9 @@ def row_spark(row: Row) -> Markup:
     unit, values = row.status.unit, row.landing_history
     if len(values) < 2:
         return Markup("")
-    label = f"Landing over the last {len(values)} weeks: from {quantity(values[0], unit)} to {quantity(values[-1], unit)}"
+    label = (
+        f"Landing over the last {len(values)} weeks: from {quantity(values[0], unit)} to {quantity(values[-1], unit)}"
+    )
     return marks.sparkline(values, row.status.target, label=label)
 
 
@@ -198,7 +200,12 @@ def section_names(view: BoardView) -> tuple[str, ...]:
 
 def render_sections(view: BoardView, address: Address) -> dict[str, str]:
     """Section → HTML. An empty one is an empty string."""
-    shared: dict[str, Any] = {"view": view, "address": address, "names": dict(view.reps), "is_rep": view.dimension == "rep"}
+    shared: dict[str, Any] = {
+        "view": view,
+        "address": address,
+        "names": dict(view.reps),
+        "is_rep": view.dimension == "rep",
+    }
     if view.dimension == "rep":
         shared["names"] = {view.scope: view.scope_name}
     env = environment()
@@ -215,13 +222,17 @@ def page_title(view: BoardView) -> str:
 
 def render_page(view: BoardView, address: Address, sections: dict[str, str], shared: dict[str, Any]) -> str:
     """The complete page around its sections."""
-    return environment().get_template("page.html").render(
-        view=view,
-        address=address,
-        sections={name: Markup(html) for name, html in sections.items()},
-        page_title=page_title(view),
-        is_rep=view.dimension == "rep",
-        **shared,
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            view=view,
+            address=address,
+            sections={name: Markup(html) for name, html in sections.items()},
+            page_title=page_title(view),
+            is_rep=view.dimension == "rep",
+            **shared,
+        )
     )
 
 

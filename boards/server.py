@@ -26,9 +26,13 @@ class BoardServer:
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{_reachable(host)}:{self.port}"
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=2
+        )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="planwatch-board", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="planwatch-board", daemon=True
+        )
 
     def start(self) -> BoardServer:
         """Serve in a thread; returns when requests are answered."""
@@ -72,7 +76,9 @@ def serve(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> BoardServer
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         listening = socket.socket(family, kind, proto)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)

@@ -60,7 +60,9 @@ def _targets(
 ) -> dict[tuple[Scope, str | None], int]:
     """Revenue targets in minor units by scope codes and period, for coverage and attainment."""
     if len(by) + len(where) > 1:
-        raise PlanwatchError("coverage and attainment are known by one dimension at a time: that is how plans set targets.")
+        raise PlanwatchError(
+            "coverage and attainment are known by one dimension at a time: that is how plans set targets."
+        )
     dim = next(iter([*by, *where]), "company")
     places = exponent(state.config.currency)
     found: dict[tuple[Scope, str | None], int] = {}
@@ -72,7 +74,9 @@ def _targets(
     return found
 
 
-def status_of(store: Store, where: Mapping[str, str | None], period: str | None, as_of: str | None) -> list[TargetStatus]:
+def status_of(
+    store: Store, where: Mapping[str, str | None], period: str | None, as_of: str | None
+) -> list[TargetStatus]:
     """Targets' status as `planwatch status` prints it."""
     state = state_at(store, as_of)
     chosen = {k: v or "" for k, v in where.items()}

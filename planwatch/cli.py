@@ -93,7 +93,9 @@ def init(
         else:
             shutil.copyfile(file, target)
             written.append(file.name)
-    console.print(f"Wrote {', '.join(written) or 'nothing'} in {_Options.home.resolve()}.", highlight=False, soft_wrap=True)
+    console.print(
+        f"Wrote {', '.join(written) or 'nothing'} in {_Options.home.resolve()}.", highlight=False, soft_wrap=True
+    )
     console.print("Next: planwatch ingest csv YOUR-FILES, then planwatch status, then planwatch run.", soft_wrap=True)
 
 
@@ -102,7 +104,9 @@ def ingest(
     kind: Annotated[str, typer.Argument(help="csv, field-history or salesforce.")],
     paths: Annotated[list[str], typer.Argument(help="Files or folders; - is standard input.")],
     mapping: Annotated[Path | None, typer.Option(help="How columns are named; else the configured mapping.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of the source; else the configured one of this kind.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Name of the source; else the configured one of this kind.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Take in a CRM's export. Rows that cannot be read go to the quarantine with their reason; the rest goes in."""
@@ -144,13 +148,18 @@ def query(
     """The value of a KPI, by any scope and period, now or at any past moment."""
     from planwatch.asking import ask
 
-    answer = ask(open_store(), kpi, [d for b in by or () for d in b.split(",")], parse_where(where), period, each, as_of)
+    answer = ask(
+        open_store(), kpi, [d for b in by or () for d in b.split(",")], parse_where(where), period, each, as_of
+    )
     if json:
         print_json(answer)
         return
     rows = [
-        [", ".join(str(v) if v is not None else "(none)" for v in r["scope"].values()) or "Company", r["period"] or "all",
-         f"{r['value']:,}" if r["value"] is not None else f"– ({r['reason']})"]
+        [
+            ", ".join(str(v) if v is not None else "(none)" for v in r["scope"].values()) or "Company",
+            r["period"] or "all",
+            f"{r['value']:,}" if r["value"] is not None else f"– ({r['reason']})",
+        ]
         for r in answer["rows"]
     ]
     print_table(f"{kpi} ({answer['unit']}) as of {answer['as_of']}", ["", "period", "value"], rows)
@@ -166,9 +175,15 @@ def status(where: Where = None, period: str | None = None, as_of: AsOf = None, j
         print_json({"rows": [r.model_dump() for r in rows]})
         return
     table = [
-        [f"{s.scope_name} · {s.kpi} {s.period}", f"{s.actual:,}" if s.actual is not None else "–", f"{s.target:,}",
-         f"{s.expected:,}" if s.expected is not None else "–", f"{s.landing.p50:,}" if s.landing else "–",
-         f"{s.probability:.0%}" if s.probability is not None else "–", s.status]
+        [
+            f"{s.scope_name} · {s.kpi} {s.period}",
+            f"{s.actual:,}" if s.actual is not None else "–",
+            f"{s.target:,}",
+            f"{s.expected:,}" if s.expected is not None else "–",
+            f"{s.landing.p50:,}" if s.landing else "–",
+            f"{s.probability:.0%}" if s.probability is not None else "–",
+            s.status,
+        ]
         for s in rows
     ]
     print_table("Targets", ["", "actual", "target", "expected", "landing", "to hit", "status"], table)
@@ -209,7 +224,9 @@ def alerts(
         return
     for alert in found:
         since = when(alert.fired_at or alert.updated_at)
-        console.print(f"{alert.severity} · {alert.state} since {since}: {alert.sentence}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{alert.severity} · {alert.state} since {since}: {alert.sentence}", highlight=False, soft_wrap=True
+        )
     if not found:
         console.print("No alert is firing.")
 
@@ -239,7 +256,9 @@ def run(
 
 
 @app.command()
-def schema(name: Annotated[str, typer.Argument(help="config, plan, mapping, alerts, measures, change, status.")]) -> None:
+def schema(
+    name: Annotated[str, typer.Argument(help="config, plan, mapping, alerts, measures, change, status.")],
+) -> None:
     """Print a JSON Schema, so that your editor completes the YAML."""
     from planwatch.published import PUBLISHED
 

@@ -12,9 +12,8 @@ from processors.attribution import attribute_of
 from processors.history import states_of, status_of
 from processors.kpis import MEASURES
 from processors.measures import STATUS, contributions
-from processors.projection import scope_codes
+from processors.projection import probability_at_least, scope_codes
 from processors.state import NULL, State, day_number, day_text
-from processors.status import probability_at_least
 from schemas.alert import DealEvent
 from schemas.board import Deal
 from schemas.money import exponent

@@ -31,6 +31,8 @@ from storage.ports import Point
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
+#: A target is still judged this long after its period, so that its alerts end with the outcome.
+ENDED_DAYS = 7
 CURSOR = ("cursor", "pipeline")
 
 
@@ -63,7 +65,7 @@ class Pipeline:
     def forget(self) -> None:
         """Drop what is derived: it is made anew by the next start."""
         self.store.series.clear()
-        for kind in ("alert", "alert_history", "outbox", "notified"):
+        for kind in ("alert", "alert_history", "told", "outbox", "notified"):
             self.store.journal.delete(kind, [key for key, _ in self.store.journal.items(kind)])
         self.store.journal.delete(CURSOR[0], [CURSOR[1]])
 
@@ -123,12 +125,12 @@ class Pipeline:
             if self.state.position:
                 self.judge(self._now(), "minute", deliver=True)
                 self.version += 1
-        self.engine.flush(self.store.clock.now())
+        self.engine.flush(self._now())
 
     def judge(self, at: int, grain: str, deliver: bool) -> list[Alert]:
         """Status of every running target at an instant → points and alerts."""
         before = self.state.now
-        running = statuses(self.state, self.found, self.plan, at, running_only=True)
+        running = statuses(self.state, self.found, self.plan, at, ended_days=ENDED_DAYS)
         self.last_statuses = running
         self._write_statuses(running, at, grain)
         signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self.slips), sources=tuple(self.sources()))

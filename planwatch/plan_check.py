@@ -35,7 +35,9 @@ def check(state: State, found: Catalogue, plan: Plan) -> list[Finding]:
     for target in targets:
         where = f"{target.kpi} {target.scope or 'company'} {target.period.label}"
         if target.period.start < first or target.period.end - 1 > last:
-            findings.append(Finding(where, f"the period lies outside the plan's horizon {plan.horizon[0]} to {plan.horizon[1]}"))
+            findings.append(
+                Finding(where, f"the period lies outside the plan's horizon {plan.horizon[0]} to {plan.horizon[1]}")
+            )
         if target.value <= 0:
             findings.append(Finding(where, "a target of zero or less says nothing"))
         if target.dimension in ("rep", "team", "territory") and _unknown(state, target):

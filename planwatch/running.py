@@ -20,6 +20,7 @@ from planwatch.printing import console, errors
 from planwatch.store import Store
 from planwatch.views import Views
 from schemas.base import PlanwatchError
+from schemas.change import Change
 from storage.lease import Lease
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _live(pipeline: Pipeline, simulated: _Simulated | None, stop: threading.Even
             ticked = time.monotonic()
             pipeline.tick()
         elif moved:
-            pipeline.engine.flush(pipeline.store.clock.now())
+            pipeline.engine.flush(pipeline.store.now(pipeline.state))
         stop.wait(POLL_S)
 
 
@@ -153,7 +154,7 @@ class _Simulated:
         self._take(self.reached, BATCH_MAX)
 
     def _take(self, until: int, limit: int) -> None:
-        batch = []
+        batch: list[Change] = []
         while self.waiting is not None and self.waiting.occurred_at <= until and len(batch) < limit:
             batch.append(self.waiting)
             self.waiting = next(self.changes, None)

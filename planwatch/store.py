@@ -31,9 +31,7 @@ class Store:
 
     def append(self, changes: Sequence[Change]) -> int:
         """Write changes to the log in messages of bounded size; durable when it returns."""
-        payloads = [
-            encode_changes(changes[i : i + MESSAGE_CHANGES]) for i in range(0, len(changes), MESSAGE_CHANGES)
-        ]
+        payloads = [encode_changes(changes[i : i + MESSAGE_CHANGES]) for i in range(0, len(changes), MESSAGE_CHANGES)]
         return self.log.append(payloads) if payloads else self.log.end()
 
     def catch_up(

@@ -126,7 +126,11 @@ class Views:
             p for p in periods if p.start <= state.today
         ]
         shortest = sorted(running or periods, key=lambda p: (-p.end, p.end - p.start))
-        return shortest[0] if not running else min(running, key=lambda p: (-p.end if p.end <= state.today else 0, p.end - p.start))
+        return (
+            shortest[0]
+            if not running
+            else min(running, key=lambda p: (-p.end if p.end <= state.today else 0, p.end - p.start))
+        )
 
     def _curve(
         self, state: State, dim: str, scope: str, headline: TargetStatus, period: Period, at: int
@@ -196,7 +200,9 @@ class Views:
 
         def below(level: str, of_dim: str, of: str) -> list[Row]:
             members = [
-                s for s in revenue if s.dimension == level and (of_dim == "company" or parents.get((level, s.scope)) == of)
+                s
+                for s in revenue
+                if s.dimension == level and (of_dim == "company" or parents.get((level, s.scope)) == of)
             ]
             return [
                 Row(
@@ -331,6 +337,6 @@ def gap_words(state: State, dim: str, scope: str, s: TargetStatus | None) -> str
         return f"{short(s.gap, s.currency)} to go."
     more = int((s.gap / median).to_integral_value(rounding="ROUND_CEILING"))
     plural = "" if more == 1 else "s"
-    return f"{short(s.gap, s.currency)} to go: {more:,} more deal{plural} like your median of {short(median, s.currency)}."
-
-
+    return (
+        f"{short(s.gap, s.currency)} to go: {more:,} more deal{plural} like your median of {short(median, s.currency)}."
+    )

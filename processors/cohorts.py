@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from processors.kpis import MEASURES
@@ -47,13 +49,14 @@ def cohort(state: State, name: str, period: Period) -> Contributions:
     value = money(state, "contract", slots, table.column("annual_value").take(slots), starts)
     at_start = {a: v for a, v in _values_on(state, period.start, slots, value).items() if v > 0}
     at_end = _values_on(state, min(period.end - 1, max(state.today, period.start)), slots, value)
-    pick = {
+    picks: dict[str, Callable[[int, int], int]] = {
         "cohort_accounts": lambda a, v: 1,
         "kept_accounts": lambda a, v: int(at_end.get(a, 0) > 0),
         "cohort_value": lambda a, v: v,
         "kept_value": lambda a, v: min(v, at_end.get(a, 0)),
         "grown_value": lambda a, v: at_end.get(a, 0),
-    }[name]
+    }
+    pick = picks[name]
     accounts = state.tables["account"]
     rows = [(accounts.slot(a), pick(a, v)) for a, v in at_start.items()]
     columns = np.array(rows, dtype=np.int64).reshape(-1, 2)

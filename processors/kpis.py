@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from schemas.measures import Kpi, Measure
 
-_WON = {"status": "won"}
-_LOST = {"status": "lost"}
-_OPEN = {"status": "open"}
+_Where = dict[str, str | bool | int | tuple[str, ...]]
+_WON: _Where = {"status": "won"}
+_LOST: _Where = {"status": "lost"}
+_OPEN: _Where = {"status": "open"}
 
 MEASURES: dict[str, Measure] = {
     "won_amount": Measure(where=_WON, value="amount", date="close_date", money=True),
@@ -58,9 +59,7 @@ KPIS: dict[str, Kpi] = {
     "win_rate_value": Kpi(
         title="Win rate by value", unit="ratio", expression="won_amount / (won_amount + lost_amount)", date=_CLOSE
     ),
-    "average_deal_size": Kpi(
-        title="Average deal size", unit="money", expression="won_amount / won_count", date=_CLOSE
-    ),
+    "average_deal_size": Kpi(title="Average deal size", unit="money", expression="won_amount / won_count", date=_CLOSE),
     "sales_cycle_days": Kpi(
         title="Sales cycle", unit="days", direction="down", expression="cycle_days / cycle_count", date=_CLOSE
     ),
@@ -103,7 +102,11 @@ KPIS: dict[str, Kpi] = {
         title="Lead conversion", unit="ratio", expression="lead_converted / lead_count", date=_AT_CREATION
     ),
     "new_customers": Kpi(
-        title="New customers", unit="count", expression="new_customers", date="first won deal's close date", additive=True
+        title="New customers",
+        unit="count",
+        expression="new_customers",
+        date="first won deal's close date",
+        additive=True,
     ),
     "logo_retention": Kpi(
         title="Logo retention", unit="ratio", expression="kept_accounts / cohort_accounts", date="contract term"

@@ -102,7 +102,8 @@ def _matches(
     if wanted == "*":
         return column != NULL
     many = wanted if isinstance(wanted, tuple) else (wanted,)
-    return np.isin(column, [state.encode(table.kinds.get(name, "text"), w) for w in many])
+    found: np.typing.NDArray[np.bool_] = np.isin(column, [state.encode(table.kinds.get(name, "text"), w) for w in many])
+    return found
 
 
 def _attribution_days(state: State, measure: Measure, slots: Ints) -> Ints:
@@ -176,7 +177,8 @@ def _half_even(values: Ints, divisor: int) -> Ints:
     quotient, rest = np.divmod(values, divisor)
     twice = rest * 2
     up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
-    return quotient + up
+    result: Ints = quotient + up
+    return result
 
 
 def rate_on(state: State, currency: int, day: int) -> int:

@@ -150,9 +150,7 @@ def _attributes(old: Moment, new: Moment, slot: int) -> Iterator[Flow]:
         yield Flow(new.scope, bar, abs(new.amount - old.amount), slot)
 
 
-def moment(
-    state: State, slot: int, fields: dict[str, int], at: int, period: Period | None, by: str | None
-) -> Moment:
+def moment(state: State, slot: int, fields: dict[str, int], at: int, period: Period | None, by: str | None) -> Moment:
     """What counts of a deal with these fields at an instant."""
     status = status_of(state, fields)
     close = fields.get("close_date", NULL)
@@ -216,5 +214,3 @@ def totals(found: list[Flow]) -> dict[int, dict[str, int]]:
         bars = result.setdefault(flow.scope, dict.fromkeys(BARS, 0))
         bars[flow.bar] += flow.amount
     return result
-
-

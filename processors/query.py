@@ -79,9 +79,7 @@ def measure_rows(state: State, found: Catalogue, name: str, period: Period | Non
     return Contributions(rows.entity, rows.slots[inside], rows.values[inside], rows.dates[inside], rows.days[inside])
 
 
-def grouped(
-    state: State, rows: Contributions, by: Sequence[str], where: Mapping[str, str | None]
-) -> dict[Scope, int]:
+def grouped(state: State, rows: Contributions, by: Sequence[str], where: Mapping[str, str | None]) -> dict[Scope, int]:
     """Sums of contributions per combination of scope codes, restricted by `where`."""
     keep = np.ones(len(rows.slots), dtype=bool)
     for name, wanted in where.items():

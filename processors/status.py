@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from processors.expression import names_in
 from processors.projection import Z90, Outlook, PacingProjection, Projection, probability_at_least
-from processors.query import Catalogue, query, rounded
-from processors.state import State, day_text
+from processors.query import Catalogue, measure_rows, query, rounded
+from processors.state import NULL, State, day_text
 from processors.targets import PlanTarget, elapsed, plan_targets
 from schemas.config import Bounds
 from schemas.measures import Kpi
@@ -29,9 +29,12 @@ def statuses(
     projection: Projection | None = None,
     where: Mapping[str, str] | None = None,
     period: str | None = None,
-    running_only: bool = False,
+    ended_days: int | None = None,
 ) -> list[TargetStatus]:
-    """The status of the plan's targets at `as_of`. The state must hold the changes up to then and no later ones."""
+    """The status of the plan's targets at `as_of`. The state must hold the changes up to then and no later ones.
+
+    With `ended_days` only targets whose period is running, or ended at most so many days ago.
+    """
     state.now = max(state.now, as_of)
     targets = plan_targets(state, found, plan, as_of)
     today = state.today
@@ -39,8 +42,8 @@ def statuses(
         targets = [t for t in targets if t.period.label == period]
     for dim, scope in (where or {}).items():
         targets = [t for t in targets if t.dimension == dim and t.scope == scope]
-    if running_only:
-        targets = [t for t in targets if t.period.start <= today < t.period.end]
+    if ended_days is not None:
+        targets = [t for t in targets if t.period.start <= today < t.period.end + ended_days]
     projection = projection or PacingProjection(found)
     values: dict[tuple[str, str, str], dict[str, Decimal | None]] = {}
     outlooks: dict[tuple[str, str, str], Mapping[int, Outlook]] = {}
@@ -72,10 +75,17 @@ def _pipeline(
 ) -> Decimal | None:
     if target.kpi != "revenue":
         return None
+    if not values.setdefault(("dated", "", ""), {"any": _any_dated(state, found)})["any"]:
+        return None  # this CRM keeps no expected close dates: coverage would read as zero
     key = ("pipeline", target.dimension, target.period.label)
     if key not in values:
         values[key] = _values(state, found, target._replace(kpi="pipeline"))
     return values[key].get(target.scope) or Decimal(0)
+
+
+def _any_dated(state: State, found: Catalogue) -> Decimal | None:
+    rows = measure_rows(state, found, "open_count", None)
+    return Decimal(1) if (rows.dates != NULL).any() else None
 
 
 def _status(
@@ -177,11 +187,15 @@ def _reasons(
     if actual is not None and expected is not None and not over:
         behind = actual - expected
         word = "ahead of" if behind >= 0 else "behind"
-        found.append(Reason(name="pace", amount=behind, text=f"{_said(abs(behind), kpi, currency)} {word} the plan's pace"))
+        found.append(
+            Reason(name="pace", amount=behind, text=f"{_said(abs(behind), kpi, currency)} {word} the plan's pace")
+        )
     if outlook is not None and not over:
         scale = 10 ** exponent(currency) if kpi.unit == "money" else 1
         pace = Decimal(round(outlook.by_pace)) / scale
-        found.append(Reason(name="run_rate", amount=pace, text=f"the recent pace brings {_said(pace, kpi, currency)} more"))
+        found.append(
+            Reason(name="run_rate", amount=pace, text=f"the recent pace brings {_said(pace, kpi, currency)} more")
+        )
         if outlook.by_pipeline:
             due = Decimal(round(outlook.by_pipeline)) / scale
             text = f"open deals due in the period are worth {_said(due, kpi, currency)} by their probability"

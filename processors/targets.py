@@ -48,7 +48,9 @@ def plan_targets(state: State, found: Catalogue, plan: Plan, as_of: int, baselin
 
 def _expand(state: State, found: Catalogue, plan: Plan, target: Target) -> list[PlanTarget]:
     if target.kpi not in found.kpis:
-        raise PlanwatchError(f"The plan has a target for «{target.kpi}», which is no KPI. See `planwatch query --help`.")
+        raise PlanwatchError(
+            f"The plan has a target for «{target.kpi}», which is no KPI. See `planwatch query --help`."
+        )
     pacing = target.pacing or plan.pacing
     rows: list[PlanTarget] = []
     for label, value in target.values.items():
@@ -65,7 +67,7 @@ def _split(
     state: State, found: Catalogue, target: Target, period: Period, value: Decimal, pacing: Pacing
 ) -> list[PlanTarget]:
     split = target.split
-    assert split is not None  # noqa: S101
+    assert split is not None
     if split.weights and len(split.weights) != len(split.members):
         raise PlanwatchError(f"Target {target.kpi}: {len(split.members)} members but {len(split.weights)} weights.")
     money = found.kpis[target.kpi].unit == "money"
@@ -134,12 +136,18 @@ def _weighted(calendar: Calendar, pacing: Pacing, period: Period, through: int) 
         whole += weight
         days = calendar.working_days(month.start, month.end)
         if days:
-            done += weight * Fraction(calendar.working_days(month.start, min(max(through, month.start), month.end)), days)
+            done += weight * Fraction(
+                calendar.working_days(month.start, min(max(through, month.start), month.end)), days
+            )
     return done / whole if whole else Fraction(0)
 
 
 def _on_curve(pacing: Pacing, share: Fraction) -> Fraction:
-    points = [(Fraction(0), Fraction(0)), *((Fraction(x), Fraction(y)) for x, y in pacing.curve), (Fraction(1), Fraction(1))]
+    points = [
+        (Fraction(0), Fraction(0)),
+        *((Fraction(x), Fraction(y)) for x, y in pacing.curve),
+        (Fraction(1), Fraction(1)),
+    ]
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
         if x0 <= share <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * (share - x0) / (x1 - x0)

@@ -82,7 +82,12 @@ class Totals:
                 continue
             near = np.zeros(len(slots), dtype=bool)
             near[list(own[entity])] = True
-            for field, codes in (("owner", reps), ("rep", reps), ("account", ids["account"]), ("product", ids["product"])):
+            for field, codes in (
+                ("owner", reps),
+                ("rep", reps),
+                ("account", ids["account"]),
+                ("product", ids["product"]),
+            ):
                 if codes and field in table.columns:
                     near |= np.isin(table.column(field).take(slots), list(codes))
             reach[entity] = slots[near]
@@ -126,5 +131,3 @@ class Totals:
                     key = (name, dim, code, month)
                     found[key] = found.get(key, 0) + value
         return {key: value for key, value in found.items() if value}
-
-

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 
-#: ISO 4217 currencies whose minor unit is not a hundredth.
-EXPONENTS = dict.fromkeys(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
-) | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3) | dict.fromkeys("CLF UYW".split(), 4)
+from schemas.records import DECIMAL_SCALE
+
+#: Digits enough for any amount, whatever precision the program has set elsewhere.
+EXACT = Context(prec=100)
+
+#: Minor-unit exponents of the ISO 4217 currencies whose minor unit is not a hundredth.
+EXPONENTS = {
+    **dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0),
+    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
+    **dict.fromkeys(["CLF", "UYW"], 4),
+}
 
 
 def exponent(currency: str) -> int:
@@ -26,14 +33,30 @@ def div_round(numerator: int, denominator: int) -> int:
     return quotient + int(twice > denominator or (twice == denominator and quotient % 2 == 1))
 
 
-def split_exactly(total: int, weights: Sequence[int | Decimal]) -> list[int]:
-    """Split an integer by weights so that the parts add up to it: largest remainder, ties in order."""
-    whole = sum(Fraction(w) for w in weights)
-    if not whole:
-        raise ValueError("the weights add up to nothing")
-    exact = [Fraction(w) * total / whole for w in weights]
-    parts = [e.numerator // e.denominator for e in exact]
-    order = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
-    for i in order[: total - sum(parts)]:
+def to_minor(value_e4: int, currency: str) -> int:
+    """An amount in units of 1/10,000 as minor units of its currency, rounded half to even."""
+    return div_round(value_e4 * 10 ** exponent(currency), DECIMAL_SCALE)
+
+
+def format(minor: int, currency: str) -> str:
+    """An amount in full, for people: 841255100 cents are "8,412,551.00 USD"."""
+    places = exponent(currency)
+    return f"{Decimal(minor).scaleb(-places, EXACT):,.{places}f} {currency}"
+
+
+def split_exactly(total_minor: int, weights: Sequence[int | Decimal]) -> list[int]:
+    """Split an integer by weights so that the parts add up to it.
+
+    The largest remainder method: each part is rounded down, and what is left goes to the largest remainders, ties in
+    order. Raises ValueError for a negative weight and where there is nothing to split by.
+    """
+    shares = [Fraction(weight) for weight in weights]
+    whole = sum(shares, Fraction(0))
+    if min(shares, default=Fraction(0)) < 0 or whole == 0:
+        raise ValueError("weights must not be negative, and at least one must be positive")
+    exact = [share * total_minor / whole for share in shares]
+    parts = [part.numerator // part.denominator for part in exact]
+    by_remainder = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
+    for i in by_remainder[: total_minor - sum(parts)]:
         parts[i] += 1
     return parts

@@ -47,8 +47,18 @@ FIELDS: dict[str, dict[str, Kind]] = {
         "annual_value": "decimal",
         "currency": "text",
     },
-    "spend": {"date": "date", "amount": "decimal", "currency": "text", "kind": "text",  # kind: cost | marketing | sales
-              "channel": "text", "territory": "text", "team": "text", "rep": "text", "product": "text", "segment": "text"},
+    "spend": {
+        "date": "date",
+        "amount": "decimal",
+        "currency": "text",
+        "kind": "text",  # kind: cost | marketing | sales
+        "channel": "text",
+        "territory": "text",
+        "team": "text",
+        "rep": "text",
+        "product": "text",
+        "segment": "text",
+    },
     "traffic": {"date": "date", "visits": "decimal", "channel": "text"},
     "rate": {"currency": "text", "rate": "decimal", "date": "date"},  # one unit of currency in the tenant's own
 }

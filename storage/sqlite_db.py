@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ class Database:
             raise
 
     def _prepare(self, version: int, schema: str) -> None:
+        self._write_ahead()
         if self._version() == 0:
             self._create(version, schema)
         found = self._version()
@@ -47,6 +49,17 @@ class Database:
             raise PlanwatchError(f"{self.path}: has the old format {found}; this Planwatch reads {version}.")
         # FULL: in WAL mode anything less returns from a commit before it is on the disk.
         self._connection.execute("PRAGMA synchronous=FULL")
+
+    def _write_ahead(self) -> None:
+        # SQLite does not wait for its turn here: of two processes that open a new file at once, one is refused.
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])

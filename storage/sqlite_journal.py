@@ -34,14 +34,18 @@ class SqliteJournal:
     def get(self, kind: str, key: str) -> bytes | None:
         """What is stored under (kind, key)."""
         rows = self._db.rows("SELECT payload FROM journal WHERE kind=? AND key=?", (kind, key))
-        return bytes(rows[0][0]) if rows else None  # type: ignore[call-overload]
+        return bytes(rows[0][0]) if rows else None
 
     def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """All of a kind, in the order of first recording."""
-        for key, payload in self._db.rows("SELECT key, payload FROM journal WHERE kind=? ORDER BY sequence", (kind,)):
-            yield str(key), bytes(payload)  # type: ignore[call-overload]
+        sql = "SELECT key, payload FROM journal WHERE kind=? ORDER BY sequence"
+        return iter([(key, payload) for key, payload in self._db.rows(sql, (kind,))])
 
     def delete(self, kind: str, keys: Iterable[str]) -> None:
         """Forget these."""
         with self._db.transaction() as connection:
             connection.executemany("DELETE FROM journal WHERE kind=? AND key=?", [(kind, key) for key in keys])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()

@@ -59,19 +59,23 @@
     charts.set(figure, chart);
     try {
       const spec = structuredClone(await load());
+      delete spec.$schema; // written for an older Vega-Lite, which this one understands
       const data = JSON.parse(chart.values);
-      spec.datasets = data; // so that scales and axes are right in the first frame
       const canvas = figure.querySelector(".canvas");
+      if (canvas.clientWidth < 560) { // no margin for labels: they stand inside, above and below their lines
+        for (const param of spec.params) if (param.name === "room") param.value = false;
+      }
+      spec.datasets = data; // so that scales and axes are right in the first frame
       const made = await window.vegaEmbed(canvas, spec, {
         ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip, mode: "vega-lite",
       });
       chart.view = made.view;
-      figure.classList.add("drawn");
+      canvas.classList.add("drawn");
       if (chart.values !== values) await put(chart.view, JSON.parse(chart.values));
     } catch (error) {
       charts.delete(figure);
       console.error(error);
-      figure.classList.add("failed");
+      figure.querySelector(".canvas").classList.add("failed");
     }
   }
 

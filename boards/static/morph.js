@@ -25,9 +25,13 @@
       if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
       return;
     }
-    attributes(from, to, changed);
     // What a script draws, and what a reader is choosing in, are left alone.
-    if (from.hasAttribute("data-keep") || from === document.activeElement && from.nodeName === "SELECT") return;
+    if (from.hasAttribute("data-keep")) {
+      if (to.hasAttribute("aria-label")) from.setAttribute("aria-label", to.getAttribute("aria-label"));
+      return;
+    }
+    attributes(from, to, changed);
+    if (from === document.activeElement && from.nodeName === "SELECT") return;
     children(from, to, changed);
   }
 

@@ -86,7 +86,7 @@ class SampleSource:
         return _summed("company", "", "Northwind Instruments", rows)
 
     def _rep(self, n: int) -> Row:
-        skill = D("0.62") + D((n * 37) % 60) / 100
+        skill = D("0.62") + D((n * 37) % 60) / 100 + D((n // 10 * 7) % 4) / 8
         actual = (D(42_500) * skill).quantize(D("0.01")) + (self.extra if n == 3 else 0)
         landing = actual + D(29_000) * (skill + D("0.1"))
         status = _status("rep", rep_name(n), rep_name(n), D(72_500), actual, landing, D(9_000))
@@ -134,7 +134,15 @@ class SampleSource:
     def _trust(self) -> Trust:
         seen = AS_OF - (3 * 3_600_000_000 if self.stale else 4_000_000)
         sources = (
-            SourceHealth(source="salesforce", last_seen_at=seen, received=8412, applied=8390, duplicate=14, stale=5, quarantined=3),
+            SourceHealth(
+                source="salesforce",
+                last_seen_at=seen,
+                received=8412,
+                applied=8390,
+                duplicate=14,
+                stale=5,
+                quarantined=3,
+            ),
             SourceHealth(source="field-history", last_seen_at=seen - 900_000_000, received=2210, applied=2210),
         )
         age = None if self.empty else (AS_OF - seen) // 1_000_000
@@ -155,7 +163,9 @@ def _state(probability: Decimal, actual: Decimal, target: Decimal) -> TargetStat
     return "ahead" if probability >= D("0.8") else "on_track" if probability >= D("0.5") else "at_risk"
 
 
-def _status(dimension: str, scope: str, name: str, target: Decimal, actual: Decimal, landing: Decimal, spread: Decimal) -> TargetStatus:
+def _status(
+    dimension: str, scope: str, name: str, target: Decimal, actual: Decimal, landing: Decimal, spread: Decimal
+) -> TargetStatus:
     z = float((landing - target) / spread) * 1.2816
     probability = D(1) if actual >= target else D(str(round(0.5 * (1 + math.erf(z / math.sqrt(2))), 4)))
     elapsed = D("0.59")
@@ -179,14 +189,25 @@ def _summed(dimension: str, scope: str, name: str, rows: tuple[Row, ...]) -> Tar
         return sum((getattr(r.status, field) or D(0) for r in rows), D(0))
 
     landing = sum((r.status.landing.p50 for r in rows if r.status.landing), D(0))
-    spread = D(str(round(math.sqrt(sum(float(r.status.landing.p90 - r.status.landing.p50) ** 2 for r in rows if r.status.landing)), 2)))
+    spread = D(
+        str(
+            round(
+                math.sqrt(
+                    sum(float(r.status.landing.p90 - r.status.landing.p50) ** 2 for r in rows if r.status.landing)
+                ),
+                2,
+            )
+        )
+    )
     return _status(dimension, scope, name, total("target"), total("actual"), landing, spread * 2)
 
 
 def _row(dimension: str, name: str, children: tuple[Row, ...]) -> Row:
     status = _summed(dimension, name, name, children)
     assert status.landing
-    return Row(status=status, landing_history=_weeks(status.landing.p50, len(name)), at_stake=_stake(status), children=children)
+    return Row(
+        status=status, landing_history=_weeks(status.landing.p50, len(name)), at_stake=_stake(status), children=children
+    )
 
 
 def _stake(s: TargetStatus) -> Decimal:
@@ -238,12 +259,21 @@ def _others(s: TargetStatus) -> tuple[TargetStatus, ...]:
 def _movements(own: list[str], target: Decimal) -> tuple[Movement, ...]:
     def deals(amount: Decimal, count: int) -> tuple[MovementDeal, ...]:
         return tuple(
-            MovementDeal(record_id=f"{amount}-{n}", name=f"GTX Plus for {('Kinity', 'Hottechi', 'Zencorp')[n % 3]}", rep=own[n % len(own)], amount=amount / count)
+            MovementDeal(
+                record_id=f"{amount}-{n}",
+                name=f"GTX Plus for {('Kinity', 'Hottechi', 'Zencorp')[n % 3]}",
+                rep=own[n % len(own)],
+                amount=amount / count,
+            )
             for n in range(count)
         )
 
     made = []
-    for title, days, scale in (("since yesterday", 1, D("0.02")), ("since last week", 7, D("0.08")), ("since the quarter began", 53, D("0.4"))):
+    for title, days, scale in (
+        ("since yesterday", 1, D("0.02")),
+        ("since last week", 7, D("0.08")),
+        ("since the quarter began", 53, D("0.4")),
+    ):
         size = (target * scale).quantize(D(1))
         moves = (("created", D("0.9"), 1), ("reopened", D(0), 1), ("pulled_in", D("0.3"), 1), ("increased", D("0.2"), 1), ("won", D("0.8"), -1),
                  ("lost", D("0.45"), -1), ("pushed_out", D("0.35"), -1), ("decreased", D("0.1"), -1))  # fmt: skip
@@ -263,7 +293,17 @@ def _deals(own: list[str]) -> tuple[Deal, ...]:
     shown = (
         ("GTX Plus Pro rollout", "Kinity", "Proposal", 26_768, "2017-06-09", 74, 2, "0.14", ("slipped twice",)),
         ("MG Advanced, three sites", "Hottechi", "Negotiation", 18_100, "2017-06-21", 41, 0, "0.09", ()),
-        ("GTK 500 replacement", "Zencorp & Söhne", "Engaging", 31_400, "2017-05-12", 122, 1, "0.07", ("past close date", "silent 21 days")),
+        (
+            "GTK 500 replacement",
+            "Zencorp & Söhne",
+            "Engaging",
+            31_400,
+            "2017-05-12",
+            122,
+            1,
+            "0.07",
+            ("past close date", "silent 21 days"),
+        ),
         ("MG Special renewal", "Bioholding", "Engaging", 7_250, None, 12, 0, None, ()),
     )
     return tuple(
@@ -284,7 +324,19 @@ def _alerts(s: TargetStatus) -> tuple[Alert, ...]:
         )  # type: ignore[arg-type]  # fmt: skip
 
     return (
-        alert("behind_pace", "warning", "firing", "Actual is 4 % below what the pacing expects: nine deals slipped out of the quarter.", 185),
-        alert("coverage_low", "critical", "firing", "Open pipeline covers 1.8 times what is missing; 3 times is needed at the usual win rate.", 42),
+        alert(
+            "behind_pace",
+            "warning",
+            "firing",
+            "Actual is 4 % below what the pacing expects: nine deals slipped out of the quarter.",
+            185,
+        ),
+        alert(
+            "coverage_low",
+            "critical",
+            "firing",
+            "Open pipeline covers 1.8 times what is missing; 3 times is needed at the usual win rate.",
+            42,
+        ),
         alert("target_at_risk", "info", "resolved", "The probability to hit is back above one half.", 2900),
     )

@@ -24,7 +24,11 @@ def planwatch(home: Path, *words: str, stdin: bytes | None = None) -> subprocess
     """Run the program as a user would."""
     env = {**os.environ, "NO_COLOR": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "planwatch", "--home", str(home), *words], input=stdin, capture_output=True, env=env, cwd=ROOT
+        [sys.executable, "-m", "planwatch", "--home", str(home), *words],
+        input=stdin,
+        capture_output=True,
+        env=env,
+        cwd=ROOT,
     )
 
 
@@ -97,7 +101,13 @@ def test_known_figures(home: Path, words: tuple[str, ...], figure: float) -> Non
 
 @pytest.mark.parametrize(
     ("dim", "column"),
-    [("territory", "regional_office"), ("team", "manager"), ("rep", "p.sales_agent"), ("product", "p.product"), ("segment", "sector")],
+    [
+        ("territory", "regional_office"),
+        ("team", "manager"),
+        ("rep", "p.sales_agent"),
+        ("product", "p.product"),
+        ("segment", "sector"),
+    ],
 )
 def test_revenue_by_dimension_is_what_sql_says(home: Path, sql: sqlite3.Connection, dim: str, column: str) -> None:
     """Revenue by office, manager, agent, product and sector equals a GROUP BY over the CSVs."""
@@ -117,7 +127,8 @@ def test_any_day_of_the_year(home: Path, sql: sqlite3.Connection, number: int) -
     day = (date(2017, 1, 1) + timedelta(days=number)).isoformat()
     is_open = "engage_date <> '' AND engage_date <= :d AND (close_date = '' OR close_date > :d)"
     count, pipeline = sql.execute(
-        f"SELECT count(*), sum(sales_price) FROM sales_pipeline p JOIN products USING (product) WHERE {is_open}", {"d": day}
+        f"SELECT count(*), sum(sales_price) FROM sales_pipeline p JOIN products USING (product) WHERE {is_open}",
+        {"d": day},
     ).fetchone()
     (revenue,) = sql.execute(
         "SELECT coalesce(sum(close_value), 0) FROM sales_pipeline WHERE deal_stage = 'Won' AND close_date <= ?", (day,)
@@ -164,11 +175,20 @@ def test_order_repeats_and_halves_change_no_byte(home: Path, tmp_path: Path) -> 
 BAD = {
     "binary": (b"\x00\xff\xfe\x81" * 300, "text"),
     "empty": (b"", "empty"),
-    "missing column": (b"opportunity_id,sales_agent,product,account,deal_stage,engage_date\nA,B,GTX Pro,,Won,2017-01-01\n", "close_date"),
-    "bad date": (b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
-                 b"A1,Moses Frase,GTX Pro,,Won,2017-13-01,2017-03-01,5\nA2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n", "2017-13-01"),
-    "unknown product": (b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
-                        b"A1,Moses Frase,GTX Prp,,Won,2017-01-01,2017-03-01,5\nA2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n", "GTX Prp"),
+    "missing column": (
+        b"opportunity_id,sales_agent,product,account,deal_stage,engage_date\nA,B,GTX Pro,,Won,2017-01-01\n",
+        "close_date",
+    ),
+    "bad date": (
+        b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
+        b"A1,Moses Frase,GTX Pro,,Won,2017-13-01,2017-03-01,5\nA2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n",
+        "2017-13-01",
+    ),
+    "unknown product": (
+        b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
+        b"A1,Moses Frase,GTX Prp,,Won,2017-01-01,2017-03-01,5\nA2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n",
+        "GTX Prp",
+    ),
 }
 
 

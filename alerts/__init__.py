@@ -1,0 +1,1 @@
+"""Alerts: rule → lifecycle → group → route → deliver. Decisions are pure; effects stand at the edges."""

@@ -1,0 +1,132 @@
+"""The ports in memory, for tests and rehearsals: nothing survives the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from storage.points import finite, known_grain
+from storage.ports import Entry, Point
+
+
+class MemoryLog:
+    """The log port on a list."""
+
+    def __init__(self) -> None:
+        self._payloads: list[bytes] = []
+        self._grown = threading.Condition()
+
+    def append(self, payloads: Sequence[bytes]) -> int:
+        """Store the messages in order. Gives the last position."""
+        with self._grown:
+            self._payloads += [bytes(payload) for payload in payloads]
+            self._grown.notify_all()
+            return len(self._payloads)
+
+    def read(self, after: int, limit: int = 1000) -> Sequence[Entry]:
+        """At most `limit` messages after a position, in order."""
+        first = max(after, 0)
+        return [Entry(first + 1 + i, p) for i, p in enumerate(self._payloads[first : first + max(limit, 0)])]
+
+    def end(self) -> int:
+        """The last position; 0 when empty."""
+        return len(self._payloads)
+
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until there is a message after a position. False when time is up."""
+        with self._grown:
+            return self._grown.wait_for(lambda: len(self._payloads) > after, timeout_s)
+
+
+class MemorySeries:
+    """The series port on a dictionary."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, str, str, str, str], dict[int, float]] = {}
+        self._lock = threading.Lock()
+
+    def write(self, grain: str, points: Iterable[Point]) -> None:
+        """Store points, all or none; the same identity written again replaces the value.
+
+        Raises ValueError for a value that is not finite.
+        """
+        known_grain(grain)
+        checked = [finite(point) for point in points]
+        with self._lock:
+            for p in checked:
+                key = (grain, p.kpi, p.dimension, p.scope, p.period, p.field)
+                self._series.setdefault(key, {})[p.bucket] = float(p.value)
+
+    def read(self, grain: str, kpi: str, dimension: str, scope: str, period: str, field: str) -> Sequence[Point]:
+        """The points of one series, oldest first."""
+        with self._lock:
+            values = sorted(self._series.get((known_grain(grain), kpi, dimension, scope, period, field), {}).items())
+        return [Point(kpi, dimension, scope, period, bucket, field, value) for bucket, value in values]
+
+    def trim(self, grain: str, before: int) -> None:
+        """Drop the points of a grain that lie before a time."""
+        known_grain(grain)
+        with self._lock:
+            for key, values in self._series.items():
+                if key[0] == grain:
+                    self._series[key] = {bucket: value for bucket, value in values.items() if bucket >= before}
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._series.clear()
+
+
+class MemorySnapshots:
+    """The snapshots port on a dictionary."""
+
+    def __init__(self) -> None:
+        self._payloads: dict[int, bytes] = {}
+
+    def save(self, position: int, payload: bytes) -> None:
+        """Store the state at a position."""
+        self._payloads[position] = bytes(payload)
+
+    def latest(self) -> tuple[int, bytes] | None:
+        """The snapshot with the highest position, or none."""
+        return max(self._payloads.items(), default=None)
+
+    def clear(self) -> None:
+        """Drop everything (before a rebuild)."""
+        self._payloads.clear()
+
+
+class MemoryJournal:
+    """The journal port on a dictionary, which keeps the order of first recording."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[str, str], bytes] = {}
+        self._lock = threading.Lock()
+
+    def record(self, kind: str, key: str, payload: bytes) -> bool:
+        """Store under (kind, key) unless it is there. True when it was new."""
+        with self._lock:
+            if (kind, key) in self._records:
+                return False
+            self._records[kind, key] = bytes(payload)
+            return True
+
+    def put(self, kind: str, key: str, payload: bytes) -> None:
+        """Store under (kind, key), replacing what was there."""
+        with self._lock:
+            self._records[kind, key] = bytes(payload)
+
+    def get(self, kind: str, key: str) -> bytes | None:
+        """What is stored under (kind, key)."""
+        return self._records.get((kind, key))
+
+    def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """All of a kind, in the order of first recording."""
+        with self._lock:
+            return iter([(key, payload) for (of, key), payload in self._records.items() if of == kind])
+
+    def delete(self, kind: str, keys: Iterable[str]) -> None:
+        """Forget these."""
+        with self._lock:
+            for key in list(keys):
+                self._records.pop((kind, key), None)
