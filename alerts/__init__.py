@@ -1,1 +1,1 @@
-"""Alerts: rule → lifecycle → group → route → deliver. Decisions are pure; effects stand at the edges."""
+"""Rules, lifecycle, grouping and delivery: from what is observed to what people are told."""

@@ -1,37 +1,33 @@
-"""The engine: signals in, transitions out, notifications through an outbox. State lives in the journal."""
+"""The engine: rules and signals in, state and notifications out. The one place where decisions meet the journal."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from alerts.lifecycle import Entry, Transition, advance, expired
-from alerts.notify import LastNotified, decide, message_key
-from alerts.receivers import Delivered, Receiver, Rejected, RetryAfter
-from alerts.rules import Observation, observe
+from alerts.grouping import Group, check_routes, group
+from alerts.lifecycle import Entry, Transition, abandon, advance, alert_of, withdraw
+from alerts.notify import LastNotified, Reason, decide, idempotency_key, remember
+from alerts.outbox import NOTIFIED, Outbox
+from alerts.outcomes import Receiver
+from alerts.rules import observe
 from schemas.alert import Alert, Notification, Rule, Signals
-from schemas.base import Strict
 from schemas.config import ReceiverConfig
 from storage.ports import Journal
 
-log = logging.getLogger("planwatch.alerts")
-OUTBOX_MAX = 10_000
-RETRY_MAX_S = 3600
-US = 1_000_000
+ALERT, HISTORY, GROUP = "alert", "alert_history", "group|"
+FLUSH_WAIT_S = 0.25
+SEVERITY_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
-
-class Due(Strict):
-    """A notification that waits in the outbox for one receiver."""
-
-    receiver: str
-    notification: Notification
-    due_at: int
-    attempts: int = 0
+Directory = Callable[[str], tuple[str, str | None]]
+Record = tuple[str, str, bytes]
 
 
 class AlertEngine:
-    """Evaluates rules and sees to it that people hear of what changed, once."""
+    """Keeps the state of all alerts. State is read from the journal once, here; `receivers` may be set later.
+
+    `directory` gives (name, e-mail address or none) of a recipient such as "rep:<id>".
+    Raises PlanwatchError where a rule names a receiver that is not configured.
+    """
 
     def __init__(
         self,
@@ -39,177 +35,198 @@ class AlertEngine:
         journal: Journal,
         receivers: Mapping[str, Receiver],
         configs: Sequence[ReceiverConfig],
-        directory: Callable[[str], tuple[str, str | None]],
+        directory: Directory,
         board_url: str = "",
     ) -> None:
-        self.rules = {rule.name: rule for rule in rules}
-        self.journal = journal
-        self.receivers = dict(receivers)
-        self.configs = {config.name: config for config in configs}
-        self.directory = directory
+        check_routes(rules, configs)
+        self.rules = tuple(rules)
+        self.receivers = receivers
         self.board_url = board_url
-        self._entries = {k: Entry.model_validate_json(v) for k, v in journal.items("alert")}
-        self._alerts = {k: Alert.model_validate_json(v) for k, v in journal.items("alert_history")}
-        self._told = {k: LastNotified.model_validate_json(v) for k, v in journal.items("told")}
-        self._outbox = {k: Due.model_validate_json(v) for k, v in journal.items("outbox")}
+        self._by_name = {rule.name: rule for rule in rules}
+        self._journal, self._configs, self._directory = journal, tuple(configs), directory
+        self._entries = self._load_entries()
+        self._written = {key: _signature(entry) for key, entry in self._entries.items()}
+        self._last = {
+            key: LastNotified.model_validate_json(payload)
+            for key, payload in journal.items(NOTIFIED)
+            if key.startswith(GROUP)
+        }
+        self._groups: dict[tuple[str, str], Group] | None = None
+        self._outbox = Outbox(journal)
 
-    def active(self) -> list[Alert]:
-        """The alerts that fire, newest first."""
-        return [a for a in self.history() if a.state == "firing"]
-
-    def history(self) -> list[Alert]:
-        """Every alert that ever fired, newest first."""
-        return sorted(self._alerts.values(), key=lambda a: (-(a.fired_at or 0), a.id))
+    def _load_entries(self) -> dict[str, Entry]:
+        """Entries that are pending or firing. After a crash one may still stand there that is over by its history."""
+        found = {}
+        for key, payload in self._journal.items(ALERT):
+            entry = Entry.model_validate_json(payload)
+            past = self._journal.get(HISTORY, entry.id) if entry.id else None
+            if past is None or Alert.model_validate_json(past).state != "resolved":
+                found[key] = entry
+        return found
 
     def evaluate(self, signals: Signals, deliver: bool = True) -> list[Alert]:
-        """Advance every subject; returns the alerts that fired or resolved. Without `deliver` nobody is told."""
-        now, changed = signals.now, []
-        for seen in observe(tuple(self.rules.values()), signals):
-            old = self._entries.get(seen.key, Entry(key=seen.key))
-            entry, transition = advance(seen.rule, old, seen, now)
-            if entry is not old:
-                self._keep(entry)
-            if transition in ("fired", "resolved"):
-                changed.append(self._record(entry, old, seen, transition, now))
-            elif entry.state == "firing":
-                self._refresh(entry, seen, now)
-        changed += self._expire(now)
-        self._tell(changed, now, deliver)
-        return changed
+        """Advance everything by one moment; the alerts that fired or resolved are returned.
 
-    def _keep(self, entry: Entry) -> None:
-        self._entries[entry.key] = entry
-        self.journal.put("alert", entry.key, entry.model_dump_json().encode())
+        With `deliver` false (history is being loaded) the state advances, nothing is sent, and what is firing counts
+        as told.
+        """
+        news = self._advance(signals)
+        told = [entry for entry, transition in news if transition in ("fired", "resolved")]
+        records = [(HISTORY, entry.id, _json(alert_of(entry))) for entry in told]
+        records += self._changed()
+        records += self._notify(told, signals.now, deliver)
+        if records:
+            self._journal.put_many(records)
+        gone = [key for key in self._written if key not in self._entries]
+        if gone:
+            self._journal.delete(ALERT, gone)
+            for key in gone:
+                del self._written[key]
+        return [alert_of(entry) for entry in told]
 
-    def _record(self, entry: Entry, old: Entry, seen: Observation, transition: Transition | None, now: int) -> Alert:
-        fired_at = entry.fired_at if transition == "fired" else old.fired_at
-        alert = Alert(
-            id=f"{seen.key}|{entry.fired_times}",
-            rule=seen.rule.name,
-            kind=seen.rule.kind,
-            severity=seen.rule.severity,
-            state="firing" if transition == "fired" else "resolved",
-            subject=seen.subject,
-            sentence=seen.sentence,
-            dimension=seen.dimension,
-            scope=seen.scope,
-            scope_name=seen.scope_name,
-            period=seen.period,
-            kpi=seen.kpi,
-            value=seen.value,
-            threshold=seen.threshold,
-            pending_at=old.pending_at if old.pending_at is not None else entry.pending_at,
-            fired_at=fired_at,
-            resolved_at=now if transition == "resolved" else None,
-            updated_at=now,
-            recipient=seen.recipient,
-        )
-        self._store(alert)
-        return alert
+    def _advance(self, signals: Signals) -> list[tuple[Entry, Transition]]:
+        news: list[tuple[Entry, Transition]] = []
+        seen: set[str] = set()
+        entries, now = self._entries, signals.now
+        for observation in observe(self.rules, signals):
+            key = observation.key
+            entry = entries.get(key)
+            if entry is None and observation.condition != "bad":
+                continue  # nearly all of them, nearly always
+            seen.add(key)
+            if entry is None and observation.is_event and self._journal.get(HISTORY, key) is not None:
+                continue  # an event that has had its alert
+            self._keep(key, *advance(self._by_name[observation.rule], entry, observation, now), news)
+        if len(seen) < len(entries) or not entries.keys() <= seen:
+            self._advance_unseen(signals, seen, news)
+        return news
 
-    def _store(self, alert: Alert) -> None:
-        self._alerts[alert.id] = alert
-        self.journal.put("alert_history", alert.id, alert.model_dump_json().encode())
-
-    def _refresh(self, entry: Entry, seen: Observation, now: int) -> None:
-        """A firing alert shows its present cause; it is journaled again only when it ends."""
-        alert = self._alerts.get(f"{seen.key}|{entry.fired_times}")
-        if alert is not None and alert.sentence != seen.sentence:
-            update = {"sentence": seen.sentence, "value": seen.value, "updated_at": now}
-            self._alerts[alert.id] = alert.model_copy(update=update)
-
-    def _expire(self, now: int) -> list[Alert]:
-        """Events and the alerts of scopes or periods that are no longer judged come to their end by time."""
-        ended = []
+    def _advance_unseen(self, signals: Signals, seen: set[str], news: list[tuple[Entry, Transition]]) -> None:
+        """Those that no observation speaks of: events that expire, targets and rules that are no more."""
+        targets = frozenset(status.key for status in signals.statuses)
         for key, entry in list(self._entries.items()):
-            rule = self.rules.get(key.partition("|")[0])
-            if rule is None or not expired(rule, entry, now):
+            if key in seen:
                 continue
-            alert = self._alerts.get(f"{key}|{entry.fired_times}")
-            self._keep(entry.model_copy(update={"state": "inactive", "fired_at": None, "pending_at": None}))
-            if alert is not None:
-                update = {"state": "resolved", "resolved_at": now, "updated_at": now}
-                ended.append(alert.model_copy(update=update))
-                self._store(ended[-1])
-        return ended
-
-    def _tell(self, changed: Sequence[Alert], now: int, deliver: bool) -> None:
-        groups: dict[str, list[Alert]] = {}
-        for alert in self._alerts.values():
-            if alert.state == "firing":
-                groups.setdefault(alert.recipient, []).append(alert)
-        for alert in changed:
-            if alert.state == "resolved":
-                groups.setdefault(alert.recipient, []).append(alert)
-        for recipient, alerts in groups.items():
-            firing = [a.id for a in alerts if a.state == "firing"]
-            last = self._told.get(recipient)
-            repeat_s = min((self.rules[a.rule].repeat_s for a in alerts if a.rule in self.rules), default=604_800)
-            verdict = decide(last, firing, [a.id for a in alerts if a.state == "resolved"], repeat_s, now)
-            if not verdict.notify:
+            rule = self._by_name.get(entry.rule)
+            if rule is None:
+                self._keep(key, *abandon(entry, signals.now), news)
                 continue
-            if deliver:
-                news = [
-                    a
-                    for a in alerts
-                    if verdict.reason == "repeat_interval" or a in changed or not last or a.id not in last.firing
-                ]
-                self._enqueue(recipient, news, verdict.reason, last.at if last else 0, now)
-            told = LastNotified(at=now, firing=tuple(sorted(firing)))
-            self._told[recipient] = told
-            self.journal.put("told", recipient, told.model_dump_json().encode())
-        if deliver and changed:
-            self.flush(now)
+            after, transition = advance(rule, entry, None, signals.now)
+            if transition is None:
+                after, transition = withdraw(entry, signals, targets)
+            self._keep(key, after, transition, news)
 
-    def _enqueue(self, recipient: str, alerts: Sequence[Alert], reason: str, last_at: int, now: int) -> None:
-        name, address = self.directory(recipient)
-        key = message_key(recipient, [(a.id, a.state) for a in alerts], reason, last_at)
-        message = Notification(
-            key=key,
-            recipient=recipient,
+    def _keep(
+        self, key: str, entry: Entry | None, transition: Transition | None, news: list[tuple[Entry, Transition]]
+    ) -> None:
+        if entry is not None and entry.state in ("pending", "firing"):
+            self._entries[key] = entry
+        else:
+            self._entries.pop(key, None)
+        if transition is not None and entry is not None:
+            news.append((entry, transition))
+
+    def _changed(self) -> list[Record]:
+        """Entries that differ from what the journal holds by more than a figure's last digits."""
+        records = []
+        for key, entry in self._entries.items():
+            signature = _signature(entry)
+            if self._written.get(key) != signature:
+                self._written[key] = signature
+                records.append((ALERT, key, entry.model_dump_json().encode()))
+        return records
+
+    def _notify(self, told: list[Entry], now: int, deliver: bool) -> list[Record]:
+        if told or self._groups is None:
+            resolved = [e for e in told if e.state == "resolved"]
+            self._groups = self._grouped([*self._entries.values(), *resolved])
+        records: list[Record] = []
+        for found in self._groups.values():
+            key = f"{GROUP}{found.receiver}|{found.recipient}"
+            last = self._last.get(key)
+            decision = decide(last, found.firing_ids, found.resolved_ids, found.repeat_s, now)
+            if not decision.notify:
+                continue
+            after = self._last[key] = remember(last, decision.reason, found.firing_ids, now)
+            records.append((NOTIFIED, key, after.model_dump_json().encode()))
+            if deliver and found.receiver in self.receivers:
+                message = self._message(found, last, decision.reason, after.repeats, now)
+                records += self._outbox.add(found.receiver, message)
+        if any(e.state == "resolved" for e in told):
+            self._groups = None  # what resolved has been said
+        return records
+
+    def _grouped(self, entries: Iterable[Entry]) -> dict[tuple[str, str], Group]:
+        return group(entries, self._by_name, self._configs, lambda recipient: self._directory(recipient)[0])
+
+    def _message(self, found: Group, last: LastNotified | None, reason: Reason, repeats: int, now: int) -> Notification:
+        known = frozenset(last.firing) if last else frozenset()
+        if reason == "repeat_interval":
+            chosen = self._current(found.firing)
+        else:
+            chosen = self._current(e for e in found.firing if e.id not in known)
+            chosen += [e for e in found.resolved if e.id in known]
+        chosen.sort(key=lambda e: (e.state == "resolved", SEVERITY_ORDER[e.severity], e.subject))
+        alerts = tuple(alert_of(e) for e in chosen)
+        name, address = self._directory(found.recipient)
+        return Notification(
+            key=idempotency_key(found.recipient, alerts, reason, repeats),
+            recipient=found.recipient,
             recipient_name=name,
             address=address,
             created_at=now,
             reason=reason,
-            alerts=tuple(alerts),
+            alerts=alerts,
             board_url=self.board_url,
         )
-        for receiver, config in self.configs.items():
-            if not any(fnmatchcase(recipient, pattern) for pattern in config.recipients):
-                continue
-            due = Due(receiver=receiver, notification=message, due_at=now)
-            outbox_key = f"{receiver}|{key}"
-            self._outbox[outbox_key] = due
-            self.journal.put("outbox", outbox_key, due.model_dump_json().encode())
-        while len(self._outbox) > OUTBOX_MAX:
-            oldest = next(iter(self._outbox))
-            log.warning("the outbox is full: dropped %s", oldest)
-            self._drop(oldest)
 
-    def _drop(self, key: str) -> None:
-        del self._outbox[key]
-        self.journal.delete("outbox", [key])
+    def _current(self, entries: Iterable[Entry]) -> list[Entry]:
+        """The same entries with their newest figures: a group is kept for as long as nobody joins or leaves."""
+        return [self._entries.get(e.key, e) for e in entries]
 
-    def flush(self, now: int) -> None:
-        """Deliver what is due. A receiver that is away keeps its messages and holds back nobody else's."""
-        for key, due in list(self._outbox.items()):
-            receiver = self.receivers.get(due.receiver)
-            if due.due_at > now and due.attempts:
-                continue
-            if receiver is None:
-                continue
-            if self.journal.get("notified", key) is None:
-                outcome = receiver.deliver(due.notification)
-                if isinstance(outcome, RetryAfter):
-                    wait = min(outcome.seconds * 2**due.attempts, RETRY_MAX_S)
-                    later = due.model_copy(update={"attempts": due.attempts + 1, "due_at": now + wait * US})
-                    self._outbox[key] = later
-                    self.journal.put("outbox", key, later.model_dump_json().encode())
-                    continue
-                if isinstance(outcome, Rejected):
-                    log.warning(
-                        "%s rejected a notification to %s: %s", due.receiver, due.notification.recipient, outcome.reason
-                    )
-                word = "delivered" if isinstance(outcome, Delivered) else "rejected"
-                self.journal.record("notified", key, word.encode())
-            self._drop(key)
+    def flush(self, now: int, wait_s: float = FLUSH_WAIT_S) -> None:
+        """Deliver what is due. Never raises on a receiver's fault; returns after at most about `wait_s`.
+
+        `now` is the clock of deliveries (the machine's), not that of the signals.
+        """
+        self._outbox.flush(now, self.receivers, wait_s)
+
+    @property
+    def waiting(self) -> int:
+        """How many notifications wait in the outbox."""
+        return len(self._outbox)
+
+    def active(self, pending: bool = False) -> list[Alert]:
+        """The alerts that are firing (state "no_data": nothing is known of them any more), newest first.
+
+        With `pending`, those too that have not lasted long enough to fire.
+        """
+        found = [e for e in list(self._entries.values()) if e.state == "firing" or pending]
+        found.sort(key=lambda e: (-(e.fired_at or e.pending_at or 0), e.key))
+        return [alert_of(e) for e in found]
+
+    def history(self) -> list[Alert]:
+        """All alerts that ever fired, firing ones with their present figures, newest first."""
+        now_firing = {e.id: e for e in list(self._entries.values()) if e.id}
+        found = [
+            alert_of(now_firing[key]) if key in now_firing else Alert.model_validate_json(payload)
+            for key, payload in self._journal.items(HISTORY)
+        ]
+        return sorted(reversed(found), key=lambda a: -(a.fired_at or 0))
+
+
+def _signature(entry: Entry) -> tuple[object, ...]:
+    value = None if entry.value is None else round(entry.value, 2)
+    return (
+        entry.state,
+        value,
+        entry.pending_at,
+        entry.fired_at,
+        entry.recovering_at,
+        entry.no_data_at,
+        entry.period_end,
+    )
+
+
+def _json(alert: Alert) -> bytes:
+    return alert.model_dump_json().encode()

@@ -1,201 +1,206 @@
-"""Rules and what they observe: pure functions from signals to observations."""
+"""Rules: how they are read, and what they see in a set of signals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from schemas.alert import Rule, Signals
+from alerts.observation import Condition, Observation
+from schemas.alert import DealEvent, Rule, Signals, SourceHealth
 from schemas.base import PlanwatchError
 from schemas.status import TargetStatus
 
-Condition = Literal["bad", "between", "recovered", "no_data"]
+__all__ = ["DEFAULT_RULES", "Observation", "load_rules", "observe"]
+
+US = 1_000_000
+DAY_S = 86_400
+TARGET_KINDS = frozenset({"target_at_risk", "behind_pace", "coverage_low"})
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     Rule(
         name="target_at_risk",
         kind="target_at_risk",
         severity="critical",
-        kpis=("revenue",),
         fire_below=Decimal("0.4"),
         resolve_at=Decimal("0.55"),
-        for_s=172_800,
+        for_s=2 * DAY_S,
     ),
     Rule(
         name="behind_pace",
         kind="behind_pace",
-        kpis=("revenue",),
         fire_below=Decimal("0.85"),
         resolve_at=Decimal("0.95"),
-        for_s=172_800,
+        for_s=2 * DAY_S,
+        elapsed_min=Decimal("0.2"),
     ),
-    Rule(name="deal_slipped", kind="deal_slipped", severity="info", amount_min=Decimal(25_000)),
-    Rule(name="source_silent", kind="source_silent", silent_for_s=86_400),
+    Rule(
+        name="coverage_low",
+        kind="coverage_low",
+        fire_below=Decimal(2),
+        resolve_at=Decimal("2.5"),
+        for_s=DAY_S,
+        keep_firing_s=DAY_S,
+    ),
+    Rule(name="deal_slipped", kind="deal_slipped", severity="info", amount_min=Decimal(10_000)),
+    Rule(name="source_silent", kind="source_silent", silent_for_s=DAY_S),
 )
 
 
-class Observation(NamedTuple):
-    """What a rule sees of one subject at one moment. `key` identifies the subject for the rule, for good."""
-
-    rule: Rule
-    key: str
-    condition: Condition
-    value: Decimal | None
-    threshold: Decimal | None
-    subject: str
-    sentence: str
-    dimension: str = ""
-    scope: str = ""
-    scope_name: str = ""
-    period: str = ""
-    kpi: str = ""
-    recipient: str = "operators"
-
-
-def load_rules(text: str, name: str = "alerts.yaml") -> tuple[Rule, ...]:
-    """Rules from YAML. Raises PlanwatchError naming file, rule and setting."""
+def load_rules(text: str, file: str = "alerts.yaml") -> tuple[Rule, ...]:
+    """The rules of a YAML document `rules: [...]`. Raises PlanwatchError with file, line, rule and setting."""
     try:
-        data = YAML(typ="safe", pure=True).load(text) or {}
+        document = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlanwatchError(f"{name}, line {line}: {error.problem}.") from None
-    rules = data.get("rules") if isinstance(data, dict) else None
-    if not isinstance(rules, list):
-        raise PlanwatchError(f"{name}: expected a list under `rules`.")
-    found = []
-    for i, rule in enumerate(rules, 1):
-        try:
-            found.append(Rule(**rule))
-        except (ValidationError, TypeError) as error:
-            label = rule.get("name", f"number {i}") if isinstance(rule, dict) else f"number {i}"
-            raise PlanwatchError(f"{name}: rule {label}: {error}") from None
-    names = [r.name for r in found]
-    if twice := {n for n in names if names.count(n) > 1}:
-        raise PlanwatchError(f"{name}: each rule needs a name of its own; twice there: {', '.join(sorted(twice))}.")
-    return tuple(found)
+        raise PlanwatchError(f"{file}, line {line}: not valid YAML: {error.problem or error.context}.") from error
+    except YAMLError as error:
+        raise PlanwatchError(f"{file}: not valid YAML: {error}.") from error
+    if not isinstance(document, dict) or set(document) != {"rules"} or not isinstance(document["rules"], list):
+        raise PlanwatchError(f"{file}: must hold one setting, `rules`, with a list of rules under it.")
+    rules: list[Rule] = []
+    for index, item in enumerate(document["rules"]):
+        where = f"{file}, line {document['rules'].lc.item(index)[0] + 1}: rule {_name(item, index)}"
+        rule = _rule(item, where)
+        if any(rule.name == other.name for other in rules):
+            raise PlanwatchError(f"{where}: the name is used twice; give each rule a name of its own.")
+        rules.append(rule)
+    return tuple(rules)
+
+
+def _name(item: Any, index: int) -> str:
+    name = item.get("name") if isinstance(item, dict) else None
+    return f"«{name}»" if name else f"number {index + 1}"
+
+
+def _rule(item: Any, where: str) -> Rule:
+    try:
+        rule = Rule.model_validate(item)
+    except ValidationError as error:
+        raise PlanwatchError("\n".join(f"{where}: {_problem(e)}" for e in error.errors())) from error
+    if rule.kind in TARGET_KINDS and rule.fire_below is None:
+        raise PlanwatchError(f"{where}: fire_below is missing; say below which value a {rule.kind} rule fires.")
+    if rule.resolve_at is not None and rule.fire_below is not None and rule.resolve_at < rule.fire_below:
+        raise PlanwatchError(
+            f"{where}: resolve_at ({rule.resolve_at}) lies below fire_below ({rule.fire_below}); it must be at least that."
+        )
+    return rule
+
+
+def _problem(error: Any) -> str:
+    setting = ".".join(str(part) for part in error["loc"]) or "the rule"
+    if error["type"] == "extra_forbidden":
+        return f"there is no setting {setting}; remove it or check its spelling."
+    if error["type"] == "missing":
+        return f"{setting} is missing; add it."
+    return f"{setting}: {error['msg']}."
 
 
 def observe(rules: Sequence[Rule], signals: Signals) -> list[Observation]:
-    """What every rule sees, in the order of the rules."""
-    return [o for rule in rules for o in _observe(rule, signals)]
+    """What every rule sees in the signals: one observation per rule and subject that it applies to. Pure."""
+    silent = bool(signals.sources) and any(_is_silent(h, signals.now, _silence_s(rules)) for h in signals.sources)
+    found: list[Observation] = []
+    for rule in rules:
+        if rule.kind == "deal_slipped":
+            found += _slipped(rule, signals.slipped)
+        elif rule.kind == "source_silent":
+            found += _sources(rule, signals)
+        else:
+            found += _targets(rule, signals.statuses, silent)
+    return found
 
 
-def _observe(rule: Rule, signals: Signals) -> Iterator[Observation]:
-    if rule.kind == "source_silent":
-        yield from _silent(rule, signals)
-    elif rule.kind == "deal_slipped":
-        yield from _slipped(rule, signals)
-    else:
-        for status in signals.statuses:
-            if rule.kpis and status.kpi not in rule.kpis:
-                continue
-            if rule.dimensions and status.dimension not in rule.dimensions:
-                continue
-            yield _target(rule, status)
+def _silence_s(rules: Sequence[Rule]) -> int:
+    return min((r.silent_for_s for r in rules if r.kind == "source_silent"), default=DAY_S)
 
 
-def _target(rule: Rule, s: TargetStatus) -> Observation:
-    value = {"target_at_risk": s.probability, "behind_pace": _pace(s), "coverage_low": s.coverage}[rule.kind]
-    fire = rule.fire_below if rule.fire_below is not None else Decimal("0.5")
-    recover = max(rule.resolve_at if rule.resolve_at is not None else fire, fire)
-    condition: Condition
-    if s.status in ("hit", "missed"):
-        condition = "recovered"  # the period is decided: there is nothing left to warn of
-    elif s.status == "no_data" or value is None:
-        condition = "no_data"
-    elif value < fire:
-        condition = "bad" if s.elapsed >= rule.elapsed_min else "between"
-    else:
-        condition = "recovered" if value >= recover else "between"
-    recipient = "company" if s.dimension == "company" else f"{s.dimension}:{s.scope}"
-    name = s.kpi.replace("_", " ")
-    return Observation(
-        rule=rule,
-        key=f"{rule.name}|{s.key}",
-        condition=condition,
-        value=value,
-        threshold=fire,
-        subject=f"{name.capitalize()} {s.period}, {s.scope_name}",
-        sentence=_sentence(s),
-        dimension=s.dimension,
-        scope=s.scope,
-        scope_name=s.scope_name,
-        period=s.period,
-        kpi=s.kpi,
-        recipient=recipient,
-    )
+def _is_silent(health: SourceHealth, now: int, silent_for_s: int) -> bool:
+    return now - health.last_seen_at > silent_for_s * US
 
 
-def _pace(s: TargetStatus) -> Decimal | None:
-    if s.actual is None or not s.expected:
-        return None
-    if s.direction == "up":
-        return (s.actual / s.expected).quantize(Decimal("0.0001"))
-    return (s.expected / s.actual).quantize(Decimal("0.0001")) if s.actual else None
+def _slipped(rule: Rule, events: Sequence[DealEvent]) -> Iterator[Observation]:
+    for event in events:
+        if event.amount >= rule.amount_min:
+            yield Observation(
+                rule.name, f"{rule.name}|{event.event_id}", rule.kind, "bad", event.amount, rule.amount_min, event
+            )
 
 
-def _short(value: Decimal, s: TargetStatus) -> str:
-    if s.unit == "ratio":
-        return f"{value:.1%}"
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.2f} {letter}"
-    return f"{value:.0f}"
+def _sources(rule: Rule, signals: Signals) -> Iterator[Observation]:
+    threshold = Decimal(rule.silent_for_s)
+    for health in signals.sources:
+        condition: Condition = "bad" if _is_silent(health, signals.now, rule.silent_for_s) else "recovered"
+        silent_s = Decimal(max(signals.now - health.last_seen_at, 0) // US)
+        yield Observation(rule.name, f"{rule.name}|{health.source}", rule.kind, condition, silent_s, threshold, health)
 
 
-def _sentence(s: TargetStatus) -> str:
-    kpi = s.kpi.replace("_", " ")
-    if s.status in ("hit", "missed"):
-        return f"{s.scope_name}: {kpi} {s.period} {s.status}."
-    if s.landing is None or s.probability is None:
-        return f"{s.scope_name}: {kpi} {s.period} has no value yet."
-    unit = f" {s.currency}" if s.unit == "money" else ""
-    short = s.target - s.landing.p50
-    gap = f"; {_short(short, s)}{unit} short" if short > 0 else ""
-    why = f" Why: {s.reasons[0].text}." if s.reasons else ""
-    return (
-        f"{s.scope_name}: {kpi} {s.period} is landing at {_short(s.landing.p50, s)} of {_short(s.target, s)}{unit}, "
-        f"{s.probability:.0%} likely to hit{gap}.{why}"
-    )
-
-
-def _slipped(rule: Rule, signals: Signals) -> Iterator[Observation]:
-    for deal in signals.slipped:
-        if deal.amount < rule.amount_min:
+def _targets(rule: Rule, statuses: Sequence[TargetStatus], silent: bool) -> Iterator[Observation]:
+    name, kind, kpis, dimensions = rule.name, rule.kind, rule.kpis, rule.dimensions
+    fire = rule.fire_below if rule.fire_below is not None else Decimal(0)
+    resolve = rule.resolve_at if rule.resolve_at is not None else fire
+    look = LOOKS[kind]
+    for status in statuses:
+        if (kpis and status.kpi not in kpis) or (dimensions and status.dimension not in dimensions):
             continue
-        yield Observation(
-            rule=rule,
-            key=f"{rule.name}|{deal.event_id}",
-            condition="bad",
-            value=deal.amount,
-            threshold=rule.amount_min,
-            subject=f"{deal.name} slipped out of {deal.period}",
-            sentence=f"{deal.name} ({deal.amount:,.0f} {deal.currency}) of {deal.rep_name} slipped out of {deal.period}: "
-            f"now expected {deal.new_close}, before {deal.old_close}.",
-            dimension="rep",
-            scope=deal.rep,
-            scope_name=deal.rep_name,
-            period=deal.period,
-            recipient=f"rep:{deal.rep}",
-        )
+        seen = look(status, fire, resolve)
+        if seen is None:
+            continue
+        condition, value = seen
+        if condition == "bad" and status.elapsed < rule.elapsed_min:
+            condition = "between"  # the first days of a period say little
+        over = status.status == "missed"
+        yield Observation(name, f"{name}|{status.key}", kind, condition, value, fire, status, over, silent)
 
 
-def _silent(rule: Rule, signals: Signals) -> Iterator[Observation]:
-    for source in signals.sources:
-        age_s = max(signals.now - source.last_seen_at, 0) // 1_000_000
-        yield Observation(
-            rule=rule,
-            key=f"{rule.name}|{source.source}",
-            condition="bad" if age_s > rule.silent_for_s else "recovered",
-            value=Decimal(age_s),
-            threshold=Decimal(rule.silent_for_s),
-            subject=f"Source {source.source} is silent",
-            sentence=f"Nothing came from {source.source} for {age_s / 3600:.1f} hours: figures may be older than they look.",
-            scope=source.source,
-            scope_name=source.source,
-        )
+def _settled(status: TargetStatus) -> Condition | None:
+    """What is known without looking at a value: the target is decided, or nothing is known of it."""
+    if status.status in ("hit", "missed"):
+        return "recovered"
+    return "no_data" if status.status == "no_data" else None
+
+
+def _judge(value: Decimal, fire: Decimal, resolve: Decimal) -> Condition:
+    if value < fire:
+        return "bad"
+    return "recovered" if value >= resolve else "between"
+
+
+def _look_risk(s: TargetStatus, fire: Decimal, resolve: Decimal) -> tuple[Condition, Decimal | None] | None:
+    if settled := _settled(s):
+        return settled, s.probability
+    if s.probability is None:
+        return "no_data", None
+    return _judge(s.probability, fire, resolve), s.probability
+
+
+def _look_pace(s: TargetStatus, fire: Decimal, resolve: Decimal) -> tuple[Condition, Decimal | None] | None:
+    if settled := _settled(s):
+        return settled, None
+    if s.actual is None or s.expected is None:
+        return "no_data", None
+    if s.expected <= 0:
+        return None  # nothing is expected yet, so nothing can be behind
+    if s.direction == "up":
+        ratio = s.actual / s.expected
+    elif s.actual <= 0:
+        return "recovered", None  # for a KPI that should be low, nothing is as good as it gets
+    else:
+        ratio = s.expected / s.actual
+    return _judge(ratio, fire, resolve), ratio
+
+
+def _look_coverage(s: TargetStatus, fire: Decimal, resolve: Decimal) -> tuple[Condition, Decimal | None] | None:
+    if settled := _settled(s):
+        return settled, s.coverage
+    if s.gap is not None and s.gap <= 0:
+        return "recovered", None  # reached: there is nothing left to cover
+    if s.coverage is None:
+        return None  # no pipeline stands behind this KPI
+    return _judge(s.coverage, fire, resolve), s.coverage
+
+
+LOOKS = {"target_at_risk": _look_risk, "behind_pace": _look_pace, "coverage_low": _look_coverage}

@@ -132,9 +132,7 @@ def static_tag(name: str) -> str:
     if name in static_files():
         content = static_files()[name]
     else:  # made by a library: its version and our definition decide
-        content = bundle_version().encode() + (
-            Path(charts.__file__).read_bytes() if name == "burnup.json" else b""
-        )
+        content = bundle_version().encode() + (Path(charts.__file__).read_bytes() if name == "burnup.json" else b"")
     return f"/static/{name}?v={hashlib.blake2b(content, digest_size=6).hexdigest()}"
 
 

@@ -139,8 +139,11 @@ def kpi_words(kpi: str) -> str:
 
 
 def period_days(status: TargetStatus) -> str:
-    """A period with its days written out: 2017-Q2 (1 April 2017 – 30 June 2017)."""
-    return f"{status.period} ({day_words(status.period_start)} {DASH} {day_words(status.period_end)})"
+    """A period with its days written out: 2017-Q2 (1 April – 30 June 2017)."""
+    first, last = day_words(status.period_start), day_words(status.period_end)
+    if first[-4:] == last[-4:]:  # the year is said once
+        first = first[:-5]
+    return f"{status.period} ({first} {DASH} {last})"
 
 
 def recipient_words(recipient: str, names: dict[str, str]) -> str:

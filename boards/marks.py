@@ -78,18 +78,18 @@ def bullet(
     if top is None:
         top = max(v for v in (actual, target, expected, p90) if v is not None) * Decimal("1.06")
     height = 44 if large else 20
-    parts = [_rect("track", 0.0, 100.0, height * 0.44, height * 0.12)]
+    parts = [_rect("b-track", 0.0, 100.0, height * 0.44, height * 0.12)]
     if p10 is not None and p90 is not None:
         start, end = _place(p10, top), _place(p90, top)
-        parts.append(_rect("band", start, max(end - start, 0.6), height * 0.1, height * 0.8, radius=3))
+        parts.append(_rect("b-band", start, max(end - start, 0.6), height * 0.1, height * 0.8, radius=3))
     if actual is not None:
-        parts.append(_rect("bar", 0.0, _place(actual, top), height * 0.32, height * 0.36, radius=1.5))
+        parts.append(_rect("b-bar", 0.0, _place(actual, top), height * 0.32, height * 0.36, radius=1.5))
     if p50 is not None:
-        parts.append(_line("middle", _place(p50, top), height * 0.1, height * 0.9))
+        parts.append(_line("b-middle", _place(p50, top), height * 0.1, height * 0.9))
     if expected is not None:
-        parts.append(_line("tick-halo", _place(expected, top), height * 0.2, height * 0.8))
-        parts.append(_line("tick", _place(expected, top), height * 0.2, height * 0.8))
-    parts.append(_line("target", _place(target, top), 0, height))
+        parts.append(_line("b-tick-halo", _place(expected, top), height * 0.2, height * 0.8))
+        parts.append(_line("b-tick", _place(expected, top), height * 0.2, height * 0.8))
+    parts.append(_line("b-target", _place(target, top), 0, height))
     return Markup(
         '<svg class="bullet{} s-{}" role="img" aria-label="{}" width="100%" height="{}"><title>{}</title>{}</svg>'
     ).format(" large" if large else "", state, label, height, label, Markup("").join(parts))

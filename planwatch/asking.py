@@ -43,7 +43,7 @@ def ask(
         if each not in ("month", "quarter", "year"):
             raise PlanwatchError(f"--each {each}: expected month, quarter or year.")
         whole = whole or state.calendar.period_of(state.today, "year")
-        periods = [p for p in state.calendar.periods(each, whole.start, whole.end)]
+        periods = list(state.calendar.periods(each, whole.start, whole.end))
     targets = None
     if kpi in ("coverage", "attainment"):
         targets = _targets(store, state, by, where)

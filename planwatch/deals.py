@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -112,7 +113,7 @@ def _product(state: State, slot: int) -> str | None:
 
 def _slips(state: State, slot: int) -> int:
     days = [s.fields.get("close_date", NULL) for s in states_of(state, slot)]
-    return sum(1 for a, b in zip(days, days[1:], strict=False) if a != NULL and b != NULL and b > a)
+    return sum(1 for a, b in itertools.pairwise(days) if a != NULL and b != NULL and b > a)
 
 
 def _effect(headline: TargetStatus | None, amount: Decimal) -> Decimal | None:

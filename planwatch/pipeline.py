@@ -31,8 +31,6 @@ from storage.ports import Point
 
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
-#: A target is still judged this long after its period, so that its alerts end with the outcome.
-ENDED_DAYS = 7
 CURSOR = ("cursor", "pipeline")
 
 
@@ -130,7 +128,7 @@ class Pipeline:
     def judge(self, at: int, grain: str, deliver: bool) -> list[Alert]:
         """Status of every running target at an instant → points and alerts."""
         before = self.state.now
-        running = statuses(self.state, self.found, self.plan, at, ended_days=ENDED_DAYS)
+        running = statuses(self.state, self.found, self.plan, at, running_only=True, also=self.engine.watched())
         self.last_statuses = running
         self._write_statuses(running, at, grain)
         signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self.slips), sources=tuple(self.sources()))

@@ -25,6 +25,7 @@ from schemas.status import TargetStatus
 
 STALE_S = 86_400
 HISTORY_WEEKS = 8
+ALERTS_MAX = 12
 TITLES = {"company": "Leadership", "territory": "Territory", "team": "Team", "rep": "Rep"}
 CHILD = {"company": "territory", "territory": "team", "team": "rep"}
 
@@ -110,7 +111,7 @@ class Views:
             movements=tuple(self._movements(state, dim, scope, chosen, at, places)),
             deals=deals_that_matter(state, dim, scope, headline),
             next_steps=self._next_steps(headline),
-            alerts=tuple(self._alerts(state, dim, scope)),
+            alerts=tuple(self._alerts(state, dim, scope, at)),
             trust=self._trust(state, at, dim),
             reps=() if dim == "rep" else self._reps(everything),
         )
@@ -273,16 +274,21 @@ class Views:
             return ()
         return tuple(a for c in self.pipeline.plan.contingencies if c.trigger == "target_at_risk" for a in c.actions)
 
-    def _alerts(self, state: State, dim: str, scope: str) -> list[Alert]:
-        found = self.pipeline.engine.active()
+    def _alerts(self, state: State, dim: str, scope: str, at: int) -> list[Alert]:
+        """What fired at that moment, newest first."""
+        found = [
+            a.model_copy(update={"state": "firing", "resolved_at": None})
+            for a in self.pipeline.engine.history()
+            if a.fired_at is not None and a.fired_at <= at and (a.resolved_at is None or a.resolved_at > at)
+        ]
         if dim == "company":
-            return found[:50]
+            return found[:ALERTS_MAX]
         if dim == "rep":
-            return [a for a in found if (a.dimension, a.scope) == ("rep", scope)][:50]
+            return [a for a in found if (a.dimension, a.scope) == ("rep", scope)][:ALERTS_MAX]
         parents = self._parents(state)
         inside = {(dim, scope)} | {key for key, parent in parents.items() if parent == scope}
         inside |= {key for key, parent in parents.items() if ("team", parent) in inside}
-        return [a for a in found if (a.dimension, a.scope) in inside][:50]
+        return [a for a in found if (a.dimension, a.scope) in inside][:ALERTS_MAX]
 
     def _trust(self, state: State, at: int, dim: str) -> Trust:
         newest = max(state.last_seen.values(), default=None)
@@ -315,7 +321,8 @@ def sentence(s: TargetStatus | None, name: str, label: str) -> str:
     head = f"Revenue {s.period}: {short(s.actual, '')} of {short(s.target, s.currency)}."
     if s.status in ("hit", "missed"):
         return f"{head} Target {s.status}."
-    assert s.landing is not None and s.probability is not None
+    assert s.landing is not None
+    assert s.probability is not None
     low, high = short(s.landing.p10, ""), short(s.landing.p90, "")
     return f"{head} Landing {short(s.landing.p50, s.currency)} ({low} to {high}), {s.probability:.0%} likely to hit."
 

@@ -93,7 +93,8 @@ def _matches(
     if name == "status":
         names = (wanted,) if isinstance(wanted, str) else wanted
         codes = [STATUS[n] for n in names] if isinstance(names, tuple) else []
-        return np.isin(statuses(state, slots), codes)
+        among: np.typing.NDArray[np.bool_] = np.isin(statuses(state, slots), codes)
+        return among
     table = state.tables[entity]
     if name in ("segment", "team", "territory", "rep"):
         column = dimension(state, entity, name, slots, np.full(len(slots), state.today, dtype=np.int64))

@@ -57,8 +57,7 @@ def measure_rows(state: State, found: Catalogue, name: str, period: Period | Non
     """The contributions to a measure in a period (None: everything, dated or not)."""
     everything = Period("all", "all", -(1 << 19), 1 << 19)
     if name in ("slipped_count", "started_count"):
-        rows = slipped(state, period or everything)[0 if name == "slipped_count" else 1]
-        return rows
+        return slipped(state, period or everything)[0 if name == "slipped_count" else 1]
     if name.startswith("stage_") and name in COMPUTED:
         rows = stage_entries(state, name == "stage_advanced")
     elif name == "new_customers":

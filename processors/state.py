@@ -164,7 +164,7 @@ class State:
         self.counts: dict[str, dict[str, int]] = {}  # source → applied, duplicate, stale
         self.last_seen: dict[str, int] = {}  # source → newest occurred_at
         self.cache: dict[object, object] = {}
-        self._encoded: dict[object, int] = {}
+        self._encoded: dict[tuple[Kind, str | bool | int], int] = {}
 
     @property
     def today(self) -> int:

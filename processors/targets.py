@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -30,6 +31,11 @@ class PlanTarget(NamedTuple):
     period: Period
     value: Decimal
     pacing: Pacing
+
+    @property
+    def key(self) -> str:
+        """The identity of the target, as its status has it."""
+        return f"{self.kpi}|{self.dimension}|{self.scope}|{self.period.label}"
 
 
 def plan_targets(state: State, found: Catalogue, plan: Plan, as_of: int, baseline: bool = False) -> list[PlanTarget]:
@@ -148,7 +154,7 @@ def _on_curve(pacing: Pacing, share: Fraction) -> Fraction:
         *((Fraction(x), Fraction(y)) for x, y in pacing.curve),
         (Fraction(1), Fraction(1)),
     ]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x0 <= share <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * (share - x0) / (x1 - x0)
     return Fraction(1)

@@ -202,7 +202,7 @@ class Calendar:
 
     def period_of(self, day: int, kind: str) -> Period:
         """The month, quarter or year that a day is in."""
-        if not FIRST_DAY <= day <= LAST_DAY:
+        if not self._starts[0] <= day < self._starts[-12]:
             raise PlanwatchError(f"day {day} lies outside the years 1 to 9999. Correct the date.")
         index = int(np.searchsorted(self._starts, day, side="right")) - 1
         return self._period(kind, index - index % SPAN[kind])

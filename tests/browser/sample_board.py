@@ -100,7 +100,7 @@ class SampleSource:
         assert landing and s.probability is not None
         sentence = (
             f"Revenue {period}: {_short(s.actual)} of {_short(s.target)} {s.currency}. Landing {_short(landing.p50)} "
-            f"({_short(landing.p10)}–{_short(landing.p90)}), {int(s.probability * 100)} % likely to hit."
+            f"({_short(landing.p10)[:-2]}–{_short(landing.p90)}), {int(s.probability * 100)} % likely to hit."
         )
         own = [s.scope_name] if is_rep else names
         return BoardView(
