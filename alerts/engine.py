@@ -97,7 +97,7 @@ class AlertEngine:
             if entry is None and observation.is_event and self._journal.get(HISTORY, key) is not None:
                 continue  # an event that has had its alert
             self._keep(key, *advance(self._by_name[observation.rule], entry, observation, now), news)
-        if len(seen) < len(entries) or not entries.keys() <= seen:
+        if not entries.keys() <= seen:
             self._advance_unseen(signals, seen, news)
         return news
 

@@ -32,7 +32,7 @@ def compact(value: Decimal) -> str:
     for step, letter in _STEPS:
         if size >= step * Decimal("0.99995"):
             scaled = size / step
-            decimals = Decimal("0.1") if letter != "k" or scaled < Decimal("9.95") else Decimal(1)
+            decimals = Decimal("0.1") if letter != "k" or scaled < Decimal("99.95") else Decimal(1)
             return f"{sign_of(value)}{scaled.quantize(decimals, ROUND_HALF_EVEN)}{THIN}{letter}"
     return f"{sign_of(value)}{size.quantize(Decimal(1), ROUND_HALF_EVEN)}"
 

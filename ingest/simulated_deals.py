@@ -62,7 +62,7 @@ class Deals:
 
     def _price(self, product: int, account: Account) -> int:
         rng = self.rng
-        units = rng.choices((1, 2, 3, 5), (0.64, 0.23, 0.09, 0.04))[0]
+        units = rng.choices((1, 2, 3), (0.84, 0.12, 0.04))[0]
         dollars = PRODUCTS[product][3] * units * account.size * rng.uniform(0.68, 0.98)
         # Most quotes are round; a discount in percent leaves cents.
         return round(dollars * 100) if rng.random() < 0.3 else max(round(dollars / 50), 1) * 5000

@@ -87,7 +87,8 @@ class People:
     def _join(self, team: str, weight: float, accounts: list[Account]) -> None:
         """Someone joins and takes over what the predecessor looked after."""
         name = self.names.rep()
-        rep = Rep(slug(name), name, team, weight, self.rng.uniform(0.75, 1.2), self.world.today())
+        today = self.world.today()
+        rep = Rep(slug(name), name, team, weight, self.rng.uniform(0.75, 1.2), today, today)
         mates = self.colleagues(rep)
         self.active.append(rep)
         self.tell(rep)
@@ -100,8 +101,8 @@ class People:
 
     def _move(self) -> None:
         """Someone moves to the territory's other team from the first of the next month on."""
-        rep = self.someone()
+        rep = min((self.someone() for _ in range(3)), key=lambda rep: rep.since)
         territory = next(where for team, _, where, _ in TEAMS if team == rep.team)
         rep.team = next(team for team, _, where, _ in TEAMS if where == territory and team != rep.team)
-        since = month_start(self.world.today(), 1)
-        self.world.tell("rep", rep.id, "update", {"team": rep.team, "effective_from": iso(since)})
+        rep.since = month_start(self.world.today(), 1)
+        self.world.tell("rep", rep.id, "update", {"team": rep.team, "effective_from": iso(rep.since)})

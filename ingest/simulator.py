@@ -33,11 +33,11 @@ from ingest.simulated_days import (
 from ingest.simulated_deals import TERRITORY_OF, Deals
 from ingest.simulated_people import People
 from ingest.simulated_world import World
-from schemas.change import Change
+from schemas.change import Change, Scalar
 
 #: Deals that a full rep begins, and leads that come in, on an average working day.
 DEALS_A_DAY, LEADS_A_DAY = 0.485, 10.0
-FIRST_ACCOUNTS, FIRST_CUSTOMERS = 300, 0.7
+FIRST_ACCOUNTS, FIRST_CUSTOMERS = 270, 0.68
 #: How often a lead of each channel becomes a deal.
 CONVERSION = {"Website": 0.13, "Events": 0.16, "Partners": 0.25, "Paid search": 0.08, "Referral": 0.31}
 ARRIVALS = {"Website": 0.4, "Events": 0.15, "Partners": 0.12, "Paid search": 0.25, "Referral": 0.08}
@@ -224,8 +224,8 @@ class _Company:
         growth = 1 + (day - self.start) / 1500
         for channel in SOCIAL:
             visits = VISITS[channel] * growth * (1.0 if works(day) else 0.55) * self.rng.uniform(0.8, 1.25)
-            fields = {"date": iso(day), "visits": round(visits), "channel": channel}
-            self.world.tell("traffic", f"visits-{iso(day)}-{slug(channel)}", "create", dict(fields))
+            fields: dict[str, Scalar] = {"date": iso(day), "visits": round(visits), "channel": channel}
+            self.world.tell("traffic", f"visits-{iso(day)}-{slug(channel)}", "create", fields)
 
     def _spend(self, day: int) -> None:
         """The month's account: marketing by channel, selling, and the cost of what was won, by territory."""

@@ -113,8 +113,12 @@ class MemoryJournal:
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Store under (kind, key), replacing what was there."""
+        self.put_many([(kind, key, payload)])
+
+    def put_many(self, records: Iterable[tuple[str, str, bytes]]) -> None:
+        """`put` of each (kind, key, payload), all of them or none."""
         with self._lock:
-            self._records[kind, key] = bytes(payload)
+            self._records.update({(kind, key): bytes(payload) for kind, key, payload in records})
 
     def get(self, kind: str, key: str) -> bytes | None:
         """What is stored under (kind, key)."""

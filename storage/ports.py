@@ -84,6 +84,10 @@ class Journal(Protocol):
         """Store under (kind, key), replacing what was there."""
         ...
 
+    def put_many(self, records: Iterable[tuple[str, str, bytes]]) -> None:
+        """`put` of each (kind, key, payload), all of them or none."""
+        ...
+
     def get(self, kind: str, key: str) -> bytes | None:
         """What is stored under (kind, key)."""
         ...

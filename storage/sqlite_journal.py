@@ -26,10 +26,14 @@ class SqliteJournal:
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Store under (kind, key), replacing what was there."""
+        self.put_many([(kind, key, payload)])
+
+    def put_many(self, records: Iterable[tuple[str, str, bytes]]) -> None:
+        """`put` of each (kind, key, payload), all of them or none."""
         sql = """INSERT INTO journal (kind, key, payload) VALUES (?, ?, ?)
                  ON CONFLICT (kind, key) DO UPDATE SET payload = excluded.payload"""
         with self._db.transaction() as connection:
-            connection.execute(sql, (kind, key, payload))
+            connection.executemany(sql, records)
 
     def get(self, kind: str, key: str) -> bytes | None:
         """What is stored under (kind, key)."""

@@ -110,7 +110,7 @@ def test_midnight_starts_its_day(zone: str, day: int) -> None:
 
 
 @given(st.sampled_from(ZONES), st.integers(0, 40_000 * DAY_US))
-@example("America/St_Johns", 1_289_100_630_000_000)  # 00:00:30, half a minute before the clock is set back to 23:01
+@example("America/St_Johns", 1_289_097_030_000_000)  # 00:00:30, half a minute before the clock is set back to 23:01
 def test_the_day_is_the_date_on_the_wall(zone: str, us: int) -> None:
     """A day is the local date; only where a clock is set back over midnight may it stay at the day before."""
     moment = (EPOCH + dt.timedelta(microseconds=us)).astimezone(ZoneInfo(zone))
