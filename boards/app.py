@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -207,7 +208,7 @@ def create_app(
     return app
 
 
-def _scoped(board: Board, kind: str) -> object:
+def _scoped(board: Board, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def handler(request: Request) -> Response:
         request.path_params["dimension"] = kind
         return await board.scope(request)

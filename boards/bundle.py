@@ -54,13 +54,13 @@ class VegaBundle:
     def _made(self) -> bytes:
         import vl_convert
 
-        data = gzip.compress(vl_convert.javascript_bundle().encode(), 6, mtime=0)
+        data = gzip.compress(vl_convert.javascript_bundle(None).encode(), 6, mtime=0)
         try:
             path = self._path()
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                 file.write(data)
-            os.replace(file.name, path)
+            Path(file.name).replace(path)
         except (OSError, RuntimeError) as error:  # a read-only home costs a second per start, nothing more
             log.debug("vega bundle not cached: %s", error)
         return data

@@ -58,7 +58,7 @@ def burnup_spec(theme: str = "page") -> dict[str, Any]:
     import altair as alt  # here, so that starting a board does not wait for it
 
     c = THEMES[theme]
-    points = alt.Data(name="points")
+    points = alt.NamedData("points")
     x = alt.X(
         "t:T",
         title=None,
@@ -106,7 +106,7 @@ def burnup_spec(theme: str = "page") -> dict[str, Any]:
 def _marks(alt: Any, x: Any, c: dict[str, str]) -> Any:
     """Alerts, revisions and milestones as shapes on the ground line; their words stand in the tooltip and in a list."""
     return (
-        alt.Chart(alt.Data(name="marks"))
+        alt.Chart(alt.NamedData("marks"))
         .mark_point(size=70, filled=True, fill=c["paper"], stroke=c["ink"], strokeWidth=1.6, opacity=1)
         .encode(
             x=x,
@@ -130,7 +130,7 @@ def _labels(alt: Any, x: Any, y: Any, c: dict[str, str]) -> list[Any]:
     }
     rim = {"stroke": c["paper"], "strokeWidth": 4, "strokeJoin": "round"}
     return [
-        alt.Chart(alt.Data(name="labels"))
+        alt.Chart(alt.NamedData("labels"))
         .mark_text(baseline="middle", fontSize=13, color=c["ink"], **place, **extra)
         .encode(x=x, y=y("value"), text="text:N")
         for extra in (rim, {})

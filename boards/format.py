@@ -121,7 +121,7 @@ def day_words(day: str | date | None) -> str:
         return "no date"
     if isinstance(day, str):
         try:
-            day = date.fromisoformat(day[:10])
+            return day_words(date.fromisoformat(day[:10]))
         except ValueError:
             return day
     return f"{day.day} {day:%B %Y}"

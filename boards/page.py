@@ -14,7 +14,8 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from boards import charts, format, marks
+from boards import charts, marks
+from boards import format as fmt
 from boards.format import percent, quantity, quantity_full
 from schemas.alert import Alert
 from schemas.board import BoardView, CurvePoint, Deal, Movement, MovementDeal, Row
@@ -92,8 +93,8 @@ def reach(status: TargetStatus) -> str:
 def spread(low: Decimal, high: Decimal, unit: str) -> str:
     """A range in short form, its unit said once: 10.6–11.9 M."""
     first, last = quantity(low, unit), quantity(high, unit)
-    head, _, letter = first.partition(format.THIN)
-    return f"{head if letter and last.endswith(format.THIN + letter) else first}{format.DASH}{last}"
+    head, _, letter = first.partition(fmt.THIN)
+    return f"{head if letter and last.endswith(fmt.THIN + letter) else first}{fmt.DASH}{last}"
 
 
 def status_bullet(status: TargetStatus, top: Decimal | None = None, large: bool = False) -> Markup:
@@ -161,7 +162,7 @@ def deal_flags(deal: Deal) -> tuple[str, ...]:
 def movement_note(movement: Movement, view: BoardView) -> str:
     """From when to when, written out."""
     zone = view.time_zone
-    return f"{format.moment(movement.from_at, zone)} to {format.moment(movement.to_at, zone)} ({zone})"
+    return f"{fmt.moment(movement.from_at, zone)} to {fmt.moment(movement.to_at, zone)} ({zone})"
 
 
 @lru_cache(maxsize=1)
@@ -176,16 +177,16 @@ def environment() -> Environment:
         auto_reload=False,
     )
     env.filters.update(
-        emphasise=format.emphasise, age=format.age, day=format.day_words, kpi=format.kpi_words, percent=percent,
-        times=format.times, signed_percent=format.signed_percent,
+        emphasise=fmt.emphasise, age=fmt.age, day=fmt.day_words, kpi=fmt.kpi_words, percent=percent,
+        times=fmt.times, signed_percent=fmt.signed_percent,
     )  # fmt: skip
     env.globals.update(
-        q=quantity, qf=quantity_full, compact=format.compact, moment=format.moment, reach=reach, spread=spread,
+        q=quantity, qf=quantity_full, compact=fmt.compact, moment=fmt.moment, reach=reach, spread=spread,
         bullet=status_bullet, spark=row_spark, state_word=marks.state_word, state_shape=marks.state_shape,
         scale_top=marks.scale_top, waterfall=marks.waterfall, waterfall_bar=marks.waterfall_bar,
         waterfall_scale=marks.waterfall_scale, lines=lambda rows: list(lines(rows)), levels=LEVELS,
-        recipient=format.recipient_words, alert_since=alert_since, newest_alerts=newest_alerts, slipped_deals=slipped_deals,
-        deal_flags=deal_flags, movement_note=movement_note, period_days=format.period_days, nothing=format.NOTHING,
+        recipient=fmt.recipient_words, alert_since=alert_since, newest_alerts=newest_alerts, slipped_deals=slipped_deals,
+        deal_flags=deal_flags, movement_note=movement_note, period_days=fmt.period_days, nothing=fmt.NOTHING,
         burnup_data=lambda view: json.dumps(charts.burnup_data(view), separators=(",", ":")),
         curve_sample=curve_sample,
         burnup_words=charts.burnup_words,
@@ -228,7 +229,7 @@ def render_page(view: BoardView, address: Address, sections: dict[str, str], sha
         .render(
             view=view,
             address=address,
-            sections={name: Markup(html) for name, html in sections.items()},
+            sections={name: Markup(html) for name, html in sections.items()},  # noqa: S704 (made by our own templates)
             page_title=page_title(view),
             is_rep=view.dimension == "rep",
             **shared,

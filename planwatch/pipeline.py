@@ -63,7 +63,7 @@ class Pipeline:
     def forget(self) -> None:
         """Drop what is derived: it is made anew by the next start."""
         self.store.series.clear()
-        for kind in ("alert", "alert_history", "told", "outbox", "notified"):
+        for kind in ("alert", "alert_history", "outbox", "notified"):
             self.store.journal.delete(kind, [key for key, _ in self.store.journal.items(kind)])
         self.store.journal.delete(CURSOR[0], [CURSOR[1]])
 
@@ -123,12 +123,12 @@ class Pipeline:
             if self.state.position:
                 self.judge(self._now(), "minute", deliver=True)
                 self.version += 1
-        self.engine.flush(self._now())
+        self.engine.flush(self.store.clock.now())
 
     def judge(self, at: int, grain: str, deliver: bool) -> list[Alert]:
         """Status of every running target at an instant → points and alerts."""
         before = self.state.now
-        running = statuses(self.state, self.found, self.plan, at, running_only=True, also=self.engine.watched())
+        running = statuses(self.state, self.found, self.plan, at, running_only=True)
         self.last_statuses = running
         self._write_statuses(running, at, grain)
         signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self.slips), sources=tuple(self.sources()))

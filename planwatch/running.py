@@ -63,7 +63,7 @@ def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> 
         _take_in_configured(store)
         simulated = _Simulated(store, speed) if _simulator_source(store) else None
         _catch_up(pipeline, simulated, stop)
-        pipeline.engine.receivers = make_receivers(store.home.config.receivers, print_line=_say)
+        pipeline.engine.receivers = make_receivers(store.home.config.receivers, _say, store.home.path)
         _live(pipeline, simulated, stop)
     finally:
         if server is not None:
@@ -114,7 +114,7 @@ def _live(pipeline: Pipeline, simulated: _Simulated | None, stop: threading.Even
             ticked = time.monotonic()
             pipeline.tick()
         elif moved:
-            pipeline.engine.flush(pipeline.store.now(pipeline.state))
+            pipeline.engine.flush(pipeline.store.clock.now())
         stop.wait(POLL_S)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
@@ -30,11 +30,10 @@ def statuses(
     where: Mapping[str, str] | None = None,
     period: str | None = None,
     running_only: bool = False,
-    also: Container[str] = (),
 ) -> list[TargetStatus]:
     """The status of the plan's targets at `as_of`. The state must hold the changes up to then and no later ones.
 
-    With `running_only` only targets whose period is running, and those whose key is in `also`.
+    With `running_only` only targets whose period is running.
     """
     state.now = max(state.now, as_of)
     targets = plan_targets(state, found, plan, as_of)
@@ -44,7 +43,7 @@ def statuses(
     for dim, scope in (where or {}).items():
         targets = [t for t in targets if t.dimension == dim and t.scope == scope]
     if running_only:
-        targets = [t for t in targets if t.period.start <= today < t.period.end or t.key in also]
+        targets = [t for t in targets if t.period.start <= today < t.period.end]
     projection = projection or PacingProjection(found)
     values: dict[tuple[str, str, str], dict[str, Decimal | None]] = {}
     outlooks: dict[tuple[str, str, str], Mapping[int, Outlook]] = {}

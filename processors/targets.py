@@ -32,11 +32,6 @@ class PlanTarget(NamedTuple):
     value: Decimal
     pacing: Pacing
 
-    @property
-    def key(self) -> str:
-        """The identity of the target, as its status has it."""
-        return f"{self.kpi}|{self.dimension}|{self.scope}|{self.period.label}"
-
 
 def plan_targets(state: State, found: Catalogue, plan: Plan, as_of: int, baseline: bool = False) -> list[PlanTarget]:
     """The targets in force at an instant; `baseline` ignores revisions. A later one for the same identity replaces."""

@@ -97,7 +97,8 @@ class SampleSource:
         is_rep = dimension == "rep"
         names = [rep_name(n) for n in range(40)]
         landing = s.landing
-        assert landing and s.probability is not None
+        assert landing
+        assert s.probability is not None
         sentence = (
             f"Revenue {period}: {_short(s.actual)} of {_short(s.target)} {s.currency}. Landing {_short(landing.p50)} "
             f"({_short(landing.p10)[:-2]}–{_short(landing.p90)}), {int(s.probability * 100)} % likely to hit."
@@ -211,7 +212,8 @@ def _row(dimension: str, name: str, children: tuple[Row, ...]) -> Row:
 
 
 def _stake(s: TargetStatus) -> Decimal:
-    assert s.landing and s.probability is not None
+    assert s.landing
+    assert s.probability is not None
     return max(s.target - s.landing.p50, D(0)) * (1 - s.probability)
 
 
@@ -220,7 +222,8 @@ def _weeks(landing: Decimal, seed: int) -> tuple[Decimal, ...]:
 
 
 def _curve(s: TargetStatus) -> tuple[CurvePoint, ...]:
-    assert s.landing and s.actual is not None
+    assert s.landing
+    assert s.actual is not None
     days, now = (END - START).days, (TODAY - START).days
     points = []
     for n in range(days + 1):
