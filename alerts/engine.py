@@ -212,7 +212,8 @@ class AlertEngine:
             alert_of(now_firing[key]) if key in now_firing else Alert.model_validate_json(payload)
             for key, payload in self._journal.items(HISTORY)
         ]
-        return sorted(reversed(found), key=lambda a: -(a.fired_at or 0))
+        found.reverse()
+        return sorted(found, key=lambda a: -(a.fired_at or 0))
 
 
 def _signature(entry: Entry) -> tuple[object, ...]:

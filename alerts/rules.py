@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from alerts.observation import Condition, Observation
@@ -60,11 +61,12 @@ def load_rules(text: str, file: str = "alerts.yaml") -> tuple[Rule, ...]:
         raise PlanwatchError(f"{file}, line {line}: not valid YAML: {error.problem or error.context}.") from error
     except YAMLError as error:
         raise PlanwatchError(f"{file}: not valid YAML: {error}.") from error
-    if not isinstance(document, dict) or set(document) != {"rules"} or not isinstance(document["rules"], list):
+    items = document["rules"] if isinstance(document, dict) and set(document) == {"rules"} else None
+    if not isinstance(items, CommentedSeq):
         raise PlanwatchError(f"{file}: must hold one setting, `rules`, with a list of rules under it.")
     rules: list[Rule] = []
-    for index, item in enumerate(document["rules"]):
-        where = f"{file}, line {document['rules'].lc.item(index)[0] + 1}: rule {_name(item, index)}"
+    for index, item in enumerate(items):
+        where = f"{file}, line {items.lc.item(index)[0] + 1}: rule {_name(item, index)}"
         rule = _rule(item, where)
         if any(rule.name == other.name for other in rules):
             raise PlanwatchError(f"{where}: the name is used twice; give each rule a name of its own.")

@@ -11,7 +11,7 @@ from schemas.status import TargetStatus
 MINUS = "\u2212"
 REASONS_MAX = 2
 #: From which size on an amount is written in which unit, so that 550,000 reads 0.55 M.
-SCALES = ((10**8, 10**9, "bn", 2), (10**5, 10**6, "M", 2), (10**3, 10**3, "k", 1))
+SCALES = ((3 * 10**8, 10**9, "bn", 2), (3 * 10**5, 10**6, "M", 2), (10**3, 10**3, "k", 1))
 
 
 def clean(text: str) -> str:

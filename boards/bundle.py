@@ -54,7 +54,7 @@ class VegaBundle:
     def _made(self) -> bytes:
         import vl_convert
 
-        data = gzip.compress(vl_convert.javascript_bundle(None).encode(), 6, mtime=0)
+        data = gzip.compress(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").encode(), 6, mtime=0)
         try:
             path = self._path()
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from boards.format import compact, day_words, percent, quantity
+from boards.format import day_words, quantity, quantity_full
 from schemas.board import BoardView
 
 #: Where a chart is drawn. In a page its colours are the style sheet's variables, so that dark mode and print
@@ -166,9 +166,15 @@ def _number(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
 
 
+def _on_hover(value: Decimal, view: BoardView) -> str:
+    """A full figure, to the whole unit of its currency."""
+    if view.unit == "money":
+        value = value.quantize(Decimal(1))
+    return quantity_full(value, view.unit, view.currency)
+
+
 def burnup_data(view: BoardView) -> dict[str, list[dict[str, Any]]]:
     """The data sets of the burn-up. Floats are for drawing only; what is read as text is formatted from decimals."""
-    unit, currency = view.unit, view.currency
     stride = max(1, -(-len(view.curve) // DAYS_MAX))
     points: list[dict[str, Any]] = []
     for n, point in enumerate(view.curve):
@@ -180,13 +186,9 @@ def burnup_data(view: BoardView) -> dict[str, list[dict[str, Any]]]:
             ("First plan", point.baseline),
             ("Landing", point.p50),
         ]
-        tip = [day_words(point.day)] + [f"{name} {quantity(v, unit, currency)}" for name, v in said if v is not None]
+        tip = [day_words(point.day)] + [f"{name} {_on_hover(v, view)}" for name, v in said if v is not None]
         if point.p10 is not None and point.p90 is not None and point.p10 != point.p90:
-            tip.append(
-                f"Range {compact(point.p10)}–{quantity(point.p90, unit, currency)}"
-                if unit != "ratio"
-                else f"Range {percent(point.p10)}–{percent(point.p90)}"
-            )
+            tip.append(f"8 of 10 outcomes: {_on_hover(point.p10, view)} to {_on_hover(point.p90, view)}")
         row: dict[str, Any] = {"t": _millis(point.day), "tip": "\n".join(tip)}
         for name in ("actual", "expected", "baseline", "p10", "p50", "p90"):
             row[name] = _number(getattr(point, name))

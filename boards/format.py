@@ -158,6 +158,6 @@ def emphasise(sentence: str) -> Markup:
     What stands before the first colon names the KPI and the period: its digits are no figures.
     """
     head, colon, sentence = sentence.partition(":") if re.match(r"[^.:]{1,120}: ", sentence) else ("", "", sentence)
-    parts = re.split(r"((?<![\w-])[<>≈~+\u2212-]?\s?\d[\d.,\u202f\u2013]*(?:\s?(?:bn|M|k|%)(?!\w))?)", sentence)
+    parts = re.split(r"((?<![\w-])(?:[<>≈~+\u2212-]\s?)?\d[\d.,\u202f\u2013]*(?:\s?(?:bn|M|k|%)(?!\w))?)", sentence)
     figures = (Markup("<b>{}</b>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
     return escape(head + colon) + Markup("").join(figures)

@@ -12,7 +12,7 @@ EPOCH = dt.date(1970, 1, 1).toordinal()
 #: Month and day of the days off; `examples/demo/planwatch.yaml` names the same.
 HOLIDAYS = frozenset({(1, 1), (5, 1), (8, 17), (12, 25)})
 #: How many deals are begun in a month, against the average: slow in the holidays, eager after them.
-SEASON = (1.0, 1.06, 1.1, 1.04, 1.06, 0.98, 0.76, 0.82, 1.1, 1.12, 1.06, 0.78)
+SEASON = (1.0, 1.06, 1.1, 1.04, 1.06, 0.98, 0.82, 0.86, 1.1, 1.12, 1.06, 0.78)
 #: Monday to Friday.
 WEEKLY = (0.95, 1.15, 1.1, 1.05, 0.75)
 

@@ -30,7 +30,7 @@ class Deals:
         rng, today = self.rng, self.world.today()
         product = rng.choices(range(len(PRODUCTS)), [p[6] for p in PRODUCTS])[0]
         self.count += 1
-        cycle = min(max(rng.lognormvariate(3.78, 0.42), 10), 150)
+        cycle = min(max(rng.lognormvariate(4.02, 0.4), 12), 160)
         deal = Deal(
             id=f"opp-{self.count:05d}",
             account=account,

@@ -62,7 +62,7 @@ class Simulator:
         tenant: str = "demo",
         source: str = "simulator",
         utc_offset_h: int = 7,
-        warm_up_days: int = 120,
+        warm_up_days: int = 180,
     ) -> None:
         self.seed, self.start = seed, start
         self.tenant, self.source = tenant, source

@@ -101,7 +101,8 @@ def _matches(
     else:
         column = table.column(name).take(slots)
     if wanted == "*":
-        return column != NULL
+        known: np.typing.NDArray[np.bool_] = column != NULL
+        return known
     many = wanted if isinstance(wanted, tuple) else (wanted,)
     found: np.typing.NDArray[np.bool_] = np.isin(column, [state.encode(table.kinds.get(name, "text"), w) for w in many])
     return found

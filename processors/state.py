@@ -189,7 +189,7 @@ class State:
                 return value * DECIMAL_SCALE
             return int((Decimal(value) * DECIMAL_SCALE).to_integral_value())
         if kind == "flag":
-            return int(value is True or value == "true" or value == 1)
+            return 1 if value in (True, "true", 1) else 0
         if kind == "date":
             return day_number(str(value)[:10])
         return int(dt.datetime.fromisoformat(str(value)).timestamp() * 1_000_000)

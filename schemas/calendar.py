@@ -270,8 +270,7 @@ class Calendar:
         known = self._workweek
         if known is None or first not in known[0] or last not in known[0]:
             years = range(min(first, known[0][0]), max(last, known[0][-1]) + 1) if known else range(first, last + 1)
-            # A holiday of the year before or after may be observed in this one.
-            days = sorted(self._extra_holidays | self._public_holidays(years[0] - 1, years[-1] + 2))
+            days = sorted(self._extra_holidays | self._public_holidays(years[0], years[-1] + 1))
             mask = [day in self.config.working_days for day in range(7)]
             known = years, np.busdaycalendar(mask, np.array(days, dtype="datetime64[D]"))
             self._workweek = known

@@ -28,7 +28,9 @@
   tip.hidden = true;
   body.append(tip);
   function tooltip(handler, event, item, value) {
-    const text = value && typeof value === "object" ? value.tip : value;
+    // Over the cell of the nearest day the item stands one deeper, where Vega-Lite does not look.
+    const datum = value && item && item.datum;
+    const text = datum && (datum.datum || datum).tip;
     tip.hidden = !text;
     if (!text) return;
     tip.textContent = text;

@@ -131,6 +131,7 @@ def test_month_ordinals_name_the_same_months() -> None:
         ("America/St_Johns", "2010-11-07", "2010-11-07T03:30+00:00"),  # from 00:01 back to 23:01
         ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00+00:00"),  # the day before was left out
         ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00+00:00"),  # and is empty
+        ("America/Toronto", "1919-03-31", "1919-03-31T04:30+00:00"),  # skips from 23:30 to 00:30
         ("Africa/Monrovia", "1971-06-01", "1971-06-01T00:44:30+00:00"),
     ],
 )
