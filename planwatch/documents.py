@@ -69,7 +69,10 @@ def _measure_row(name: str, measure: Measure) -> str:
 def command_page() -> str:
     """docs/commands.md."""
     lines = ["# Commands", "", "Made from `planwatch --help` by `make docs`.", ""]
-    lines += ["Exit codes: 0 done; 1 something that you can mend, said in a line; 2 wrong usage; 3 nothing could be read.", ""]
+    lines += [
+        "Exit codes: 0 done; 1 something that you can mend, said in a line; 2 wrong usage; 3 nothing could be read.",
+        "",
+    ]
     root = get_command(app)
     commands = getattr(root, "commands", {})
     for name in sorted(commands):

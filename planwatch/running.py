@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alerts.receivers import make_receivers
 from boards.app import create_app
-from boards.server import BoardServer
+from boards.server import serve
 from planwatch.ingesting import ingest
 from planwatch.pipeline import Pipeline
 from planwatch.printing import console, errors
@@ -55,9 +55,9 @@ def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> 
     server = None
     try:
         if board:
-            app = create_app(Views(pipeline), title=config.title, token=board_token(store))
-            server = BoardServer(app, config.host, config.port if port is None else port)
-            server.start()
+            zone = store.home.config.calendar.time_zone
+            app = create_app(Views(pipeline), title=config.title, token=board_token(store), time_zone=zone)
+            server = serve(app, config.host, config.port if port is None else port).start()
             pipeline.engine.board_url = server.url
             console.print(f"Board: {server.url}", highlight=False, soft_wrap=True)
         _take_in_configured(store)

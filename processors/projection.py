@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from processors.attribution import dimension
-from processors.measures import Contributions, contributions
-from processors.query import Catalogue
+from processors.measures import Contributions
+from processors.query import Catalogue, measure_rows
 from processors.state import Ints, State
 from schemas.calendar import Period
 
@@ -52,7 +52,7 @@ class PacingProjection:
         """Scope code (0 for the company) → outlook."""
         today = state.today
         calendar = state.calendar
-        rows = self._rows(state, measure)
+        rows = measure_rows(state, self.found, measure, None)
         first = int(rows.dates.min()) if len(rows.dates) else today
         window_start = max(today + 1 - WINDOW_DAYS, min(first, today))
         window = max(calendar.working_days(window_start, today + 1), 1)
@@ -72,18 +72,8 @@ class PacingProjection:
             found[code] = Outlook(mean, spread, pace, expected)
         return found
 
-    def _rows(self, state: State, measure: str) -> Contributions:
-        key = ("rows", measure, state.now, tuple(t.generation for t in state.tables.values()))
-        cached = state.cache.get(("rows", measure))
-        if isinstance(cached, tuple) and cached[0] == key:
-            rows: Contributions = cached[1]
-            return rows
-        rows = contributions(state, self.found.measures[measure])
-        state.cache[("rows", measure)] = (key, rows)
-        return rows
-
     def _pipeline(self, state: State, dim: str, period: Period) -> dict[int, float]:
-        rows = self._rows(state, "open_weighted")
+        rows = measure_rows(state, self.found, "open_weighted", None)
         due = (rows.dates >= period.start) & (rows.dates < period.end)
         return _by_scope(scope_codes(state, rows, dim)[due], rows.values[due])
 

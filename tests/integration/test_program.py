@@ -30,7 +30,9 @@ def won(home: Path, number: int, amount: int) -> None:
     """Take in one more won deal."""
     file = home / "in" / "sales_pipeline.csv"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(f"{HEADER}W{number},Moses Frase,GTX Pro,,Won,2017-01-02,2017-02-0{number},{amount}\n", encoding="utf-8")
+    file.write_text(
+        f"{HEADER}W{number},Moses Frase,GTX Pro,,Won,2017-01-02,2017-02-0{number},{amount}\n", encoding="utf-8"
+    )
     done = planwatch(home, "ingest", "csv", str(file), "--json")
     assert json.loads(done.stdout)["applied"] > 0, done.stderr
 
@@ -91,10 +93,14 @@ def test_alerts_survive_and_do_not_repeat(home: Path) -> None:
     first = json.loads(planwatch(home, "alerts", "--all", "--json").stdout)["alerts"]
     again = json.loads(planwatch(home, "alerts", "--all", "--json").stdout)["alerts"]
     assert first
-    assert [a["id"] for a in first if a["kind"] != "source_silent"] == [a["id"] for a in again if a["kind"] != "source_silent"]
+    assert [a["id"] for a in first if a["kind"] != "source_silent"] == [
+        a["id"] for a in again if a["kind"] != "source_silent"
+    ]
     assert planwatch(home, "rebuild").returncode == 0
     rebuilt = json.loads(planwatch(home, "alerts", "--all", "--json").stdout)["alerts"]
-    assert {a["id"] for a in rebuilt if a["kind"] != "source_silent"} == {a["id"] for a in first if a["kind"] != "source_silent"}
+    assert {a["id"] for a in rebuilt if a["kind"] != "source_silent"} == {
+        a["id"] for a in first if a["kind"] != "source_silent"
+    }
 
 
 def test_environment_overrides_a_setting(home: Path) -> None:
@@ -111,6 +117,7 @@ def test_a_board_for_others_demands_a_token(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "planwatch", "--home", str(home), "run"],
         capture_output=True,
+        timeout=60,
         text=True,
         cwd=ROOT,
         env={**os.environ, "PLANWATCH_BOARD__HOST": "0.0.0.0", "PLANWATCH_BOARD__PORT": "0"},
