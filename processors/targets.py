@@ -90,7 +90,11 @@ def _rolled_up(state: State, level: str, rows: Sequence[PlanTarget]) -> list[Pla
         return []
     period = rows[0].period
     day = np.array([min(state.today, period.end - 1)] * len(rows), dtype=np.int64)
-    codes = assigned(state, "rep", np.array([state.names.codes.get(r.scope, -1) for r in rows], dtype=np.int64), day)
+    members = np.array([state.names.codes.get(r.scope, -1) for r in rows], dtype=np.int64)
+    codes = assigned(state, "rep", members, day)
+    # The quota of one who left in the period stays with the team that carried it.
+    before = assigned(state, "rep", members, np.full(len(rows), period.start, dtype=np.int64))
+    codes = np.where(codes == NULL, before, codes)
     if level == "territory":
         codes = assigned(state, "team", codes, day)
     sums: dict[int, Decimal] = {}

@@ -65,4 +65,4 @@ FIELDS: dict[str, dict[str, Kind]] = {
 
 #: Decimals are held as integers in units of 1/10,000: enough for every ISO 4217 currency.
 DECIMAL_PLACES = 4
-DECIMAL_SCALE = 10**DECIMAL_PLACES
+DECIMAL_SCALE: int = 10**DECIMAL_PLACES

@@ -172,23 +172,14 @@ def test_order_repeats_and_halves_change_no_byte(home: Path, tmp_path: Path) -> 
     assert shuffled.read_bytes() == whole.read_bytes()
 
 
+HEADER = b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
+GOOD_ROW = b"A2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n"
 BAD = {
     "binary": (b"\x00\xff\xfe\x81" * 300, "text"),
     "empty": (b"", "empty"),
-    "missing column": (
-        b"opportunity_id,sales_agent,product,account,deal_stage,engage_date\nA,B,GTX Pro,,Won,2017-01-01\n",
-        "close_date",
-    ),
-    "bad date": (
-        b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
-        b"A1,Moses Frase,GTX Pro,,Won,2017-13-01,2017-03-01,5\nA2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n",
-        "2017-13-01",
-    ),
-    "unknown product": (
-        b"opportunity_id,sales_agent,product,account,deal_stage,engage_date,close_date,close_value\n"
-        b"A1,Moses Frase,GTX Prp,,Won,2017-01-01,2017-03-01,5\nA2,Moses Frase,GTX Pro,,Won,2017-01-01,2017-03-01,5\n",
-        "GTX Prp",
-    ),
+    "missing column": (HEADER.replace(b",close_date", b"") + b"A,B,GTX Pro,,Won,2017-01-01,5\n", "close_date"),
+    "bad date": (HEADER + b"A1,Moses Frase,GTX Pro,,Won,2017-13-01,2017-03-01,5\n" + GOOD_ROW, "2017-13-01"),
+    "unknown product": (HEADER + b"A1,Moses Frase,GTX Prp,,Won,2017-01-01,2017-03-01,5\n" + GOOD_ROW, "GTX Prp"),
 }
 
 
