@@ -47,7 +47,8 @@ def cohort(state: State, name: str, period: Period) -> Contributions:
     slots = slots[complete]
     starts = table.column("start_date").take(slots)
     value = money(state, "contract", slots, table.column("annual_value").take(slots), starts)
-    at_start = {a: v for a, v in _values_on(state, period.start, slots, value).items() if v > 0}
+    begun = period.start <= state.today
+    at_start = {a: v for a, v in _values_on(state, period.start, slots, value).items() if v > 0} if begun else {}
     at_end = _values_on(state, min(period.end - 1, max(state.today, period.start)), slots, value)
     picks: dict[str, Callable[[int, int], int]] = {
         "cohort_accounts": lambda a, v: 1,

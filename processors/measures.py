@@ -78,7 +78,8 @@ def contributions(state: State, measure: Measure, slots: Ints | None = None) -> 
     if measure.entity == "opportunity":
         status = statuses(state, slots)
         keep &= status > 0
-        keep &= (status == STATUS["open"]) | (table.column("close_date").take(slots) != NULL)
+        if measure.date != "created_date":
+            keep &= (status == STATUS["open"]) | (table.column("close_date").take(slots) != NULL)
     for name, wanted in measure.where.items():
         keep &= _matches(state, measure.entity, name, wanted, slots)
     slots = slots[keep]
@@ -116,7 +117,8 @@ def _attribution_days(state: State, measure: Measure, slots: Ints) -> Ints:
     if measure.entity != "opportunity":
         return today
     closed = statuses(state, slots) != STATUS["open"]
-    return np.where(closed, state.tables["opportunity"].column("close_date").take(slots), today)
+    close = state.tables["opportunity"].column("close_date").take(slots)
+    return np.where(closed & (close != NULL), close, today)
 
 
 def _values(state: State, measure: Measure, slots: Ints, days: Ints) -> Ints:

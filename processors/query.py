@@ -73,7 +73,10 @@ def measure_rows(state: State, found: Catalogue, name: str, period: Period | Non
             state.cache[("rows", name)] = cached
         rows = cached[1]
     if period is None:
-        return rows
+        measure = found.measures.get(name)
+        if measure is None or measure.date is None or measure.where.get("status") == "open":
+            return rows  # an open deal counts before anybody has said when it may close
+        period = everything
     inside = (rows.dates >= period.start) & (rows.dates < period.end)
     return Contributions(rows.entity, rows.slots[inside], rows.values[inside], rows.dates[inside], rows.days[inside])
 

@@ -64,14 +64,12 @@ def totals(changes: Iterable[Change], config: Config, now: int, until: int | Non
             continue
         stage = stages[deal["stage"]]
         close = deal.get("close_date")
-        if stage.kind != "open" and close is None:
-            continue
         amount = int((Decimal(deal.get("amount") or 0) * 100).to_integral_value(ROUND_HALF_EVEN))
         percent = (
             Decimal(deal["probability"]) if deal.get("probability") is not None else stage.probability or Decimal(0)
         )
         weighted = int((Decimal(deal.get("amount") or 0) * percent).to_integral_value(ROUND_HALF_EVEN))
-        day = _day(now) if stage.kind == "open" else close
+        day = _day(now) if stage.kind == "open" or close is None else close
         team = assigned(found, "rep", deal.get("owner"), "team", day)
         scopes = {
             "company": "",
@@ -82,10 +80,11 @@ def totals(changes: Iterable[Change], config: Config, now: int, until: int | Non
             "product": deal.get("product"),
         }
         kpis = {
+            "": {},
             "won": {"revenue": (amount, close), "won_deals": (1, close)},
             "lost": {"lost_deals": (1, close)},
             "open": {"pipeline": (amount, close), "open_deals": (1, close), "weighted_pipeline": (weighted, close)},
-        }[stage.kind]
+        }[stage.kind if stage.kind == "open" or close else ""]
         if deal.get("created_date"):
             kpis |= {"created_pipeline": (amount, deal["created_date"]), "created_deals": (1, deal["created_date"])}
         for kpi, (value, date) in kpis.items():
