@@ -155,7 +155,7 @@ def money(state: State, entity: str, slots: Ints, raw: Ints, days: Ints, percent
         table = state.tables["opportunity"]
         fallen = table.column("amount").take(slots) == NULL
         theirs = attribute_of(state, "product", "currency", table.column("product").take(slots))
-        currency = np.where(fallen & (currency == NULL), theirs, currency)
+        currency = np.where(fallen, theirs, currency)  # a list price comes in its own currency
     abroad = (currency != NULL) & (currency != state.names.code(home))
     scale = DECIMAL_SCALE // places
     if percent is None:

@@ -174,8 +174,7 @@ class _View:
         if raw == NULL and state.config.amount_fallback == "list_price":
             product = np.array([fields.get("product", NULL)], dtype=np.int64)
             raw = int(attribute_of(state, "product", "list_price", product)[0])
-            if currency == NULL:
-                currency = int(attribute_of(state, "product", "currency", product)[0])
+            currency = int(attribute_of(state, "product", "currency", product)[0])
         return converted(state, 0 if raw == NULL else raw, currency, day)
 
     def scope(self, by: str | None, day: int) -> int:
