@@ -8,6 +8,7 @@ from typing import Any
 
 from planwatch.printing import when
 from planwatch.store import Store
+from processors.kpis import TARGET_KPIS
 from processors.movement import BARS, flows, totals
 from processors.query import Scope, check_dimensions, json_row, query
 from processors.state import State
@@ -48,8 +49,6 @@ def ask(
     if kpi in ("coverage", "attainment"):
         targets = _targets(store, state, by, where)
     rows = query(state, found, kpi, by=by, where=where, periods=periods, targets=targets)
-    from processors.kpis import TARGET_KPIS
-
     declared = found.kpis.get(kpi) or TARGET_KPIS[kpi]
     unit = state.config.currency if declared.unit == "money" else declared.unit
     return {"kpi": kpi, "unit": unit, "as_of": when(state.now), "rows": [json_row(r) for r in rows]}

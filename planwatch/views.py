@@ -9,8 +9,10 @@ import numpy as np
 
 from planwatch.deals import deals_that_matter, text_of
 from planwatch.pipeline import DAY_US, Pipeline
+from processors.attribution import assigned
 from processors.kpis import MEASURES
 from processors.measures import contributions
+from processors.measures import statuses as deal_statuses
 from processors.movement import BARS, SIGNS, Flow, flows
 from processors.projection import scope_codes
 from processors.state import State, day_text
@@ -218,8 +220,6 @@ class Views:
         return below(CHILD[dim], dim, scope) if dim in CHILD else []
 
     def _parents(self, state: State) -> dict[tuple[str, str], str]:
-        from processors.attribution import assigned
-
         found = {}
         for level in ("rep", "team"):
             table = state.tables[level]
@@ -295,8 +295,6 @@ class Views:
         age = None if newest is None else max((at - newest) // 1_000_000, 0)
         sources = tuple(self.pipeline.sources()) if dim != "rep" else ()
         table = state.tables["opportunity"]
-        from processors.measures import statuses as deal_statuses
-
         slots = table.all_slots()
         alive = table.column("exists").take(slots) == 1
         incomplete = int((alive & (deal_statuses(state, slots) == 0)).sum())

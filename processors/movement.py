@@ -47,7 +47,6 @@ class Moment(NamedTuple):
     amount: int
     in_period: bool
     scope: int
-    existed: bool
 
 
 class Flow(NamedTuple):
@@ -59,7 +58,7 @@ class Flow(NamedTuple):
     slot: int
 
 
-NOTHING = Moment(0, 0, False, NULL, False)
+NOTHING = Moment(0, 0, False, NULL)
 
 
 def flows(state: State, start: int, end: int, period: Period | None = None, by: str | None = None) -> list[Flow]:
@@ -96,7 +95,7 @@ def _deal_flows(
     ever = any(s.fields.get("exists") == 1 and status_of(state, s.fields) for s in opening)
     if _counts(present):
         yield Flow(present.scope, "opening", present.amount, slot)
-    instants = sorted({s.since for s in steps if s.since > start} | (set(turns) if opening or len(steps) else set()))
+    instants = sorted({s.since for s in steps if s.since > start} | set(turns))
     upcoming = {s.since: s.fields for s in steps if s.since > start}
     for at in instants:
         fields = upcoming.get(at, fields)
@@ -156,10 +155,10 @@ def moment(state: State, slot: int, fields: dict[str, int], at: int, period: Per
     close = fields.get("close_date", NULL)
     day = state.calendar.day_of(at) if status == STATUS["open"] else close
     if status == 0:
-        return Moment(0, 0, False, NULL, fields.get("exists") == 1)
+        return NOTHING
     view = _View(state, slot, fields)
     in_period = period is None or period.start <= close < period.end
-    return Moment(status, view.amount(day), in_period, view.scope(by, day), True)
+    return Moment(status, view.amount(day), in_period, view.scope(by, day))
 
 
 class _View:
