@@ -6,13 +6,13 @@ HOME_DIR ?= demo-home
 SPEED ?= 7200
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit campaign docs clean browser
+.PHONY: demo test lint unit campaign docs clean browser servers
 
 demo: $(STAMP)
 	@test -f $(HOME_DIR)/planwatch.yaml || $(BIN)/planwatch --home $(HOME_DIR) init --example demo
 	@exec $(BIN)/planwatch --home $(HOME_DIR) run --speed $(SPEED)
 
-test: $(STAMP) browser lint
+test: $(STAMP) browser servers lint
 	$(BIN)/pytest -q
 
 unit: $(STAMP)
@@ -36,6 +36,10 @@ $(STAMP): pyproject.toml requirements.lock deploy/environment.sh
 
 browser:
 	@sh deploy/browser.sh
+
+# Real Kafka and real InfluxDB for the tests, built once into ~/.cache/planwatch.
+servers: $(STAMP)
+	@$(BIN)/python -m planwatch.native build
 
 clean:
 	rm -rf $(VENV) $(HOME_DIR)

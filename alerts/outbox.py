@@ -18,14 +18,13 @@ import orjson
 from alerts.outcomes import Outcome, Receiver, Rejected, RetryAfter
 from schemas.alert import Notification
 from schemas.base import Strict
+from storage.backoff import backoff_s
 from storage.ports import Journal
 
 US = 1_000_000
 OUTBOX_MAX = 10_000
 SENT_MAX = 10_000
 BATCH_MAX = 100
-BACKOFF_FIRST_S = 1.0
-BACKOFF_MAX_S = 300.0
 ASKED_MAX_S = 3600.0  # the longest wait that a receiver may ask for
 ATTEMPTS_MAX = 5_000  # at the longest backoff some 17 days
 OUTBOX, NOTIFIED = "outbox", "notified"
@@ -75,11 +74,6 @@ class _Batch:
         """Whether it was done within so many seconds."""
         self._thread.join(max(seconds, 0.0))
         return not self._thread.is_alive()
-
-
-def backoff_s(attempts: int) -> float:
-    """Seconds to wait after so many failures in a row: 1, 2, 4, ... up to five minutes."""
-    return min(BACKOFF_FIRST_S * 2.0 ** min(max(attempts - 1, 0), 30), BACKOFF_MAX_S)
 
 
 class Outbox:

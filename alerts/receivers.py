@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from alerts.email import EmailReceiver
+from alerts.grafana import GrafanaReceiver
 from alerts.outcomes import Delivered, Outcome, Receiver, Rejected, RetryAfter
 from alerts.webhook import WebhookReceiver
 from alerts.words import clean
@@ -18,6 +19,7 @@ __all__ = [
     "ConsoleReceiver",
     "Delivered",
     "EmailReceiver",
+    "GrafanaReceiver",
     "Outcome",
     "Receiver",
     "Rejected",
@@ -56,15 +58,32 @@ class BoardReceiver:
 
 
 def make_receivers(
-    configs: Iterable[ReceiverConfig], print_line: Callable[[str], None] = print, home: Path | None = None
+    configs: Iterable[ReceiverConfig],
+    print_line: Callable[[str], None] = print,
+    home: Path | None = None,
+    grafana: Callable[[], Receiver] | None = None,
 ) -> dict[str, Receiver]:
-    """The configured receivers by name. File names are relative to `home`. Raises PlanwatchError with the setting."""
+    """The configured receivers by name. File names are relative to `home`; `grafana` makes the one that annotates.
+
+    Raises PlanwatchError with the setting.
+    """
     made: dict[str, Receiver] = {}
     for config in configs:
         if config.name in made:
             raise PlanwatchError(f"receivers: the name «{config.name}» is used twice; give each one a name of its own.")
-        made[config.name] = _make(config, print_line, home or Path())
+        if config.kind == "grafana":
+            made[config.name] = _annotator(config, grafana)
+        else:
+            made[config.name] = _make(config, print_line, home or Path())
     return made
+
+
+def _annotator(config: ReceiverConfig, grafana: Callable[[], Receiver] | None) -> Receiver:
+    if grafana is None:
+        raise PlanwatchError(
+            f"receivers: «{config.name}»: annotations need a Grafana; write the section grafana with its url and token_file."
+        )
+    return grafana()
 
 
 def _make(config: ReceiverConfig, print_line: Callable[[str], None], home: Path) -> Receiver:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from boards import charts, marks
 from boards import format as fmt
 from boards.format import percent, quantity, quantity_full
+from boards.panels import TITLES, TRUST, WORDS
 from schemas.alert import Alert
 from schemas.board import BoardView, CurvePoint, Deal, Movement, MovementDeal, Row
 from schemas.status import TargetStatus
@@ -189,7 +190,7 @@ def environment() -> Environment:
         deal_flags=deal_flags, movement_note=movement_note, period_days=fmt.period_days, nothing=fmt.NOTHING,
         burnup_data=lambda view: json.dumps(charts.burnup_data(view), separators=(",", ":")),
         curve_sample=curve_sample,
-        burnup_words=charts.burnup_words,
+        burnup_words=charts.burnup_words, words=WORDS, titles=TITLES, trust_question=TRUST,
     )  # fmt: skip
     return env
 

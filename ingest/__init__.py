@@ -10,17 +10,21 @@ and name it in `DOORS` below. Inside:
   same whenever the same event comes again (`ingest.rows.content_event_id` where the source has none);
 - catch `Bad` per line and yield `ingest.door.refuse(...)`: a door never raises on bad input and goes on.
 
+A source that comes through a topic, one event to a record, has a `reader(context)` too (`ingest.door.RecordDoor`) and
+is named in `RECORD_DOORS`.
+
 Then add its kind to `schemas.config.SourceConfig` and its tests beside those of the other doors.
 """
 
 from __future__ import annotations
 
 from ingest.csv_door import CsvDoor
-from ingest.door import DOORS, Context, Door, Refused
+from ingest.door import DOORS, RECORD_DOORS, Context, Door, RecordDoor, Refused
 from ingest.field_history import FieldHistoryDoor
 from ingest.mapping import load_mapping
 from ingest.salesforce import SalesforceDoor
 
 DOORS.update({"csv": CsvDoor(), "field-history": FieldHistoryDoor(), "salesforce": SalesforceDoor()})
+RECORD_DOORS.update({"salesforce": SalesforceDoor()})
 
-__all__ = ["DOORS", "Context", "Door", "Refused", "load_mapping"]
+__all__ = ["DOORS", "RECORD_DOORS", "Context", "Door", "RecordDoor", "Refused", "load_mapping"]

@@ -33,9 +33,9 @@ class Context:
 class Refused:
     """Input that was not taken in, and why.
 
-    `position` is the line (from 1), or 0 when the whole file is meant. `payload` are the line's own
-    bytes, at most 64 KiB of them. `code` is for machines; `reason` says which field, which value
-    and what to do.
+    `position` is the line (from 1), or 0 when the whole file is meant; of a record of a topic it is the
+    offset, and `origin` is topic[partition]. `payload` are the input's own bytes, at most 64 KiB of them.
+    `code` is for machines; `reason` says which field, which value and what to do.
     """
 
     source: str
@@ -57,8 +57,28 @@ class Door(Protocol):
         ...
 
 
-#: The doors by their kind in `sources`; the package fills it when it is imported.
+class RecordReader(Protocol):
+    """Takes the records of a topic, one event each."""
+
+    def take(self, raw: bytes | None, origin: str, position: int) -> list[Change] | Refused:
+        """The changes of one record's value (none where it is an event to skip), or why it was not taken.
+
+        `origin` is topic[partition] and `position` the offset. The value may be written over several lines.
+        """
+        ...
+
+
+class RecordDoor(Protocol):
+    """A door through which records of a topic come too."""
+
+    def reader(self, context: Context) -> RecordReader:
+        """A reader for one source."""
+        ...
+
+
+#: The doors by their kind in `sources`; the package fills them when it is imported.
 DOORS: dict[str, Door] = {}
+RECORD_DOORS: dict[str, RecordDoor] = {}
 
 
 def refuse(context: Context, origin: str, position: int, payload: bytes, bad: Bad) -> Refused:

@@ -38,23 +38,24 @@ def read_lines(stream: BinaryIO, *, blank: bool = False) -> Iterator[Line]:
             yield Line(position, raw)
 
 
-def text_of(line: Line, encoding: str = "utf-8") -> str:
+def text_of(line: Line, encoding: str = "utf-8", what: str = "line") -> str:
     """The line as text; `Bad` when it is too long or not text at all."""
     if line.too_long:
-        raise Bad("too_large", f"the line is longer than {LINE_BYTES_MAX:,} bytes; split it or drop its long columns")
+        raise Bad("too_large", f"the {what} is longer than {LINE_BYTES_MAX:,} bytes; split it or drop its long fields")
     if line.raw.startswith(_UTF16):
-        raise Bad("not_text", "this is UTF-16 text; save it as UTF-8 and ingest it again")
+        raise Bad("not_text", f"this is UTF-16 text; {_anew(what)}")
     if b"\0" in line.raw:
-        raise Bad(
-            "not_text", "this is not text: it holds zero bytes; is it a spreadsheet or an archive? Export it as CSV"
-        )
+        hint = "is it a spreadsheet or an archive? Export it as CSV" if what == "line" else "send JSON"
+        raise Bad("not_text", f"this is not text: it holds zero bytes; {hint}")
     try:
         return line.raw.decode(encoding)
     except UnicodeDecodeError as error:
-        raise Bad(
-            "not_text",
-            f"byte {error.start + 1} is not {encoding} text; save the file as UTF-8, or set `encoding` in the mapping",
-        ) from error
+        hint = "save the file as UTF-8, or set `encoding` in the mapping" if what == "line" else _anew(what)
+        raise Bad("not_text", f"byte {error.start + 1} is not {encoding} text; {hint}") from error
+
+
+def _anew(what: str) -> str:
+    return "save it as UTF-8 and ingest it again" if what == "line" else "send it as UTF-8"
 
 
 def empty_file() -> Bad:
@@ -73,14 +74,25 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
 
 
-def json_object(line: Line) -> dict[str, Any]:
-    """The JSON object of a line, its decimals exact; `Bad` with where it breaks."""
-    text = text_of(line)
+def json_object(line: Line, what: str = "line") -> dict[str, Any]:
+    """The JSON object of a line (or of a record, as `what` names it), its decimals exact; `Bad` with where it breaks."""
+    text = text_of(line, what=what)
     try:
         value = json.loads(text, parse_float=_number, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
-        cut = "" if line.raw.endswith(b"\n") else " (the file may have been cut off here)"
-        raise Bad("bad_json", f"the line is not JSON: {error}{cut}; write one JSON object per line") from error
+        cut = "" if what != "line" or line.raw.endswith(b"\n") else " (the file may have been cut off here)"
+        raise Bad("bad_json", f"the {what} is not JSON: {error}{cut}; write one JSON object per {what}") from error
     if not isinstance(value, dict):
-        raise Bad("bad_json", f"the line is {show(value)} and not a JSON object; write one JSON object per line")
+        raise Bad("bad_json", f"the {what} is {show(value)} and not a JSON object; write one JSON object per {what}")
     return value
+
+
+def record_line(raw: bytes | None, position: int) -> Line:
+    """The value of a record as a line: it may be written over several lines, and is bounded all the same.
+
+    `Bad` when there is no value.
+    """
+    if raw is None:
+        raise Bad("no_value", "the record has no value (null), so there is no event in it; send events")
+    too_long = len(raw) > LINE_BYTES_MAX
+    return Line(position, (raw[:LINE_BYTES_MAX] if too_long else raw).removeprefix(BOM), too_long)

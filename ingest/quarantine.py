@@ -1,4 +1,8 @@
-"""The quarantine: what was refused, with its own bytes and the reason, so that nothing vanishes."""
+"""The quarantine: what was refused, with its own bytes and the reason, so that nothing vanishes.
+
+A refusal has one form in JSON, in the journal of a home and in the quarantine topic alike; in the topic it names its
+tenant too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
+from pydantic import ValidationError
+
 from ingest.door import Refused
+from schemas.events import Refusal
 from storage.ports import Journal
 
 KIND = "quarantine"
@@ -22,7 +29,7 @@ class Quarantine:
 
     def add(self, refused: Sequence[Refused]) -> int:
         """Keep these; returns how many were not there yet. The same line of the same file is kept once."""
-        return sum(self._journal.record(KIND, _key(item), _payload(item)) for item in refused)
+        return sum(self._journal.record(KIND, identity(item), encode_refused(item)) for item in refused)
 
     def count(self) -> int:
         """How many are kept."""
@@ -43,8 +50,8 @@ class Quarantine:
             yield Refused(**content)
 
 
-def _key(item: Refused) -> str:
-    """The identity of a refusal: source, file name (not its folder), line, code and bytes."""
+def identity(item: Refused) -> str:
+    """What makes a refusal the same one: source, file name (not its folder), position, code and bytes."""
     digest = hashlib.blake2b(digest_size=16)
     parts = [item.source, item.code, PurePath(item.origin).name, str(item.position)]
     for part in [*(text.encode("utf-8", "surrogatepass") for text in parts), item.payload]:
@@ -52,8 +59,9 @@ def _key(item: Refused) -> str:
     return digest.hexdigest()
 
 
-def _payload(item: Refused) -> bytes:
-    content = {
+def encode_refused(item: Refused, tenant: str | None = None) -> bytes:
+    """A refusal as JSON; with a tenant it is the value of a record of the quarantine topic."""
+    content: dict[str, str | int] = {
         "source": item.source,
         "origin": item.origin,
         "position": item.position,
@@ -61,4 +69,16 @@ def _payload(item: Refused) -> bytes:
         "reason": item.reason,
         "payload": base64.b64encode(item.payload).decode("ascii"),
     }
+    if tenant is not None:
+        content["tenant"] = tenant
     return json.dumps(content, sort_keys=True).encode()
+
+
+def decode_refused(value: bytes | None) -> Refused:
+    """The refusal in a record of the quarantine topic. Raises ValueError where there is none."""
+    try:
+        refusal = Refusal.model_validate_json(value or b"")
+        payload = base64.b64decode(refusal.payload, validate=True)
+    except (ValidationError, ValueError) as error:
+        raise ValueError("the record is not a refusal") from error
+    return Refused(refusal.source, refusal.origin, refusal.position, payload, refusal.code, refusal.reason)

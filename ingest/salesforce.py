@@ -1,4 +1,4 @@
-"""The `salesforce` door: Change Data Capture events as JSON lines.
+"""The `salesforce` door: Change Data Capture events as JSON lines, or one to a record of a topic.
 
 Both shapes are read: the event's body alone ({"ChangeEventHeader": ..., "StageName": ...}) and the
 whole message ({"schema": ..., "payload": {...}, "event": {"replayId": ...}}).
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO, get_args
 
 from ingest.door import Context, Refused, check_time, make_change, refuse
-from ingest.lines import Line, empty_file, json_object, read_lines
+from ingest.lines import empty_file, json_object, read_lines, record_line
 from ingest.salesforce_fields import INVERTED, STANDARD
 from ingest.values import Bad, Values, kind_of, show
 from schemas.base import PlanwatchError
@@ -49,15 +49,15 @@ class _Header:
 
 
 class SalesforceDoor:
-    """Reads Change Data Capture events, one JSON object per line; standard fields need no mapping file."""
+    """Reads Change Data Capture events, one JSON object per line or record; standard fields need no mapping file."""
 
     def read(self, origin: str, stream: BinaryIO, context: Context) -> Iterator[Change | Refused]:
         """The changes of a stream, one per record id of an event, and a `Refused` per line that is none."""
-        reader = _Reader(context)
+        reader = SalesforceReader(context)
         line = None
         for line in read_lines(stream):
             try:
-                changes = reader.changes(line)
+                changes = reader.changes(json_object(line))
             except Bad as bad:
                 yield refuse(context, origin, line.position, line.raw, bad)
             else:
@@ -65,9 +65,13 @@ class SalesforceDoor:
         if line is None:
             yield refuse(context, origin, 0, b"", empty_file())
 
+    def reader(self, context: Context) -> SalesforceReader:
+        """What takes the records of a topic, one event each."""
+        return SalesforceReader(context)
 
-class _Reader:
-    """One stream's events to changes."""
+
+class SalesforceReader:
+    """Events to changes, one at a time."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -75,14 +79,20 @@ class _Reader:
         self._values = Values(context.config, self._mapping)
         self._objects = object_maps(self._mapping)
 
-    def changes(self, line: Line) -> list[Change]:
-        """One change per record of the event; none when the mapping ignores its object."""
-        body = json_object(line)
+    def take(self, raw: bytes | None, origin: str, position: int) -> list[Change] | Refused:
+        """The changes of one record's value, as `ingest.door.RecordReader` says."""
+        try:
+            return self.changes(json_object(record_line(raw, position), "record"))
+        except Bad as bad:
+            return refuse(self._context, origin, position, raw or b"", bad)
+
+    def changes(self, body: dict[str, Any]) -> list[Change]:
+        """One change per record of the event; none when the mapping ignores its object. `Bad` for what is no event."""
         if "ChangeEventHeader" not in body and isinstance(body.get("payload"), dict):
             body = body["payload"]
         raw = body.get("ChangeEventHeader")
         if not isinstance(raw, dict):
-            raise Bad("bad_event", "there is no ChangeEventHeader; send Change Data Capture events, one per line")
+            raise Bad("bad_event", "there is no ChangeEventHeader; send Change Data Capture events")
         name = str(raw.get("entityName"))
         known = self._objects.get(name)
         if known is None:

@@ -267,6 +267,32 @@ def schema(
     print_json(PUBLISHED[name].model_json_schema())
 
 
+OpsPort = Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; else the configured one.")]
+
+
+def open_home() -> Any:
+    """The chosen home."""
+    from planwatch.home import Home
+
+    return Home(_Options.home)
+
+
+@app.command()
+def bridge(ops_port: OpsPort = None) -> None:
+    """Read the sources' own topics and write the change log. Several may run. SIGTERM ends it cleanly."""
+    from planwatch.bridging import bridge as go
+
+    go(open_home(), ops_port)
+
+
+@app.command()
+def worker(ops_port: OpsPort = None) -> None:
+    """Fold the change log of the tenants that Kafka assigns, keep their series, raise alerts. Several may run."""
+    from planwatch.working import work
+
+    work(open_home(), ops_port)
+
+
 plan_app = typer.Typer(help="The plan document.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,10 @@ from schemas.money import exponent
 from schemas.status import TargetStatus
 
 DEALS_MAX = 8
+#: A deal of which nothing was heard for so long is silent; one that is open for so long is late.
+SILENT_DAYS, LATE_DAYS = 30, 90
+#: A deal is big when it is among the largest tenth of those that are open.
+BIG_SHARE = 0.9
 
 
 def text_of(state: State, entity: str, record_id: str, field: str = "name") -> str:
@@ -30,40 +34,38 @@ def text_of(state: State, entity: str, record_id: str, field: str = "name") -> s
     return (state.names.text(table.value(field, slot)) if slot is not None else None) or record_id
 
 
-def slipped_events(state: State, changes: Iterable[dict[str, Any]]) -> list[DealEvent]:
-    """Deals whose close date, in this batch, leaves the quarter it lay in for a later one. Call it before the fold."""
+def slipped_event(state: State, change: dict[str, Any]) -> DealEvent | None:
+    """The event of a deal whose close date, by this change, leaves the quarter it lay in for a later one.
+
+    The state must be as it was before the change.
+    """
+    new = change.get("fields", {}).get("close_date")
+    if change["entity"] != "opportunity" or new is None:
+        return None
     table = state.tables["opportunity"]
-    found = []
-    for change in changes:
-        new = change.get("fields", {}).get("close_date")
-        if change["entity"] != "opportunity" or new is None:
-            continue
-        slot = table.slots.get(state.names.codes.get(change["record_id"], -1))
-        if slot is None or table.value("close_date", slot) == NULL:
-            continue
-        old = table.value("close_date", slot)
-        fields = {"exists": table.value("exists", slot), "stage": table.value("stage", slot), "close_date": old}
-        period = state.calendar.period_of(old, "quarter")
-        if status_of(state, fields) != STATUS["open"] or day_number(new[:10]) < period.end:
-            continue
-        rep = state.names.text(table.value("owner", slot)) or ""
-        raw = table.value("amount", slot)
-        found.append(
-            DealEvent(
-                event_id=change["event_id"],
-                record_id=change["record_id"],
-                name=text_of(state, "opportunity", change["record_id"]),
-                amount=Decimal(0 if raw == NULL else raw) / 10_000,
-                currency=state.names.text(table.value("currency", slot)) or state.config.currency,
-                rep=rep,
-                rep_name=text_of(state, "rep", rep),
-                period=period.label,
-                old_close=day_text(old),
-                new_close=new[:10],
-                occurred_at=change["occurred_at"],
-            )
-        )
-    return found
+    slot = table.slots.get(state.names.codes.get(change["record_id"], -1))
+    if slot is None or table.value("close_date", slot) == NULL:
+        return None
+    old = table.value("close_date", slot)
+    fields = {"exists": table.value("exists", slot), "stage": table.value("stage", slot), "close_date": old}
+    period = state.calendar.period_of(old, "quarter")
+    if status_of(state, fields) != STATUS["open"] or day_number(new[:10]) < period.end:
+        return None
+    rep = state.names.text(table.value("owner", slot)) or ""
+    raw = table.value("amount", slot)
+    return DealEvent(
+        event_id=change["event_id"],
+        record_id=change["record_id"],
+        name=text_of(state, "opportunity", change["record_id"]),
+        amount=Decimal(0 if raw == NULL else raw) / 10_000,
+        currency=state.names.text(table.value("currency", slot)) or state.config.currency,
+        rep=rep,
+        rep_name=text_of(state, "rep", rep),
+        period=period.label,
+        old_close=day_text(old),
+        new_close=new[:10],
+        occurred_at=change["occurred_at"],
+    )
 
 
 def deals_that_matter(state: State, dim: str, scope: str, headline: TargetStatus | None) -> tuple[Deal, ...]:
@@ -80,16 +82,43 @@ def deals_that_matter(state: State, dim: str, scope: str, headline: TargetStatus
     )
 
 
+def deals_at_risk(state: State, headlines: Mapping[tuple[str, str], TargetStatus], most: int) -> list[tuple[int, Deal]]:
+    """Open deals that need help, as (slot, deal): past their close date, slipped twice, silent, or big and late.
+
+    Sorted by what winning each adds to the probability to hit of its owner's target (the company's, where the owner has
+    none), then by amount. `headlines` has revenue targets by (dimension, scope).
+    """
+    rows = contributions(state, MEASURES["open_amount"])
+    if not len(rows.slots):
+        return []
+    places = exponent(state.config.currency)
+    big = float(np.quantile(rows.values, BIG_SHARE))
+    found = []
+    for slot, value in zip(rows.slots.tolist(), rows.values.tolist(), strict=True):
+        owner = state.names.text(state.tables["opportunity"].value("owner", slot)) or ""
+        headline = headlines.get(("rep", owner)) or headlines.get(("company", ""))
+        deal = _deal(state, slot, Decimal(value).scaleb(-places), headline)
+        late = deal.age_days is not None and deal.age_days > LATE_DAYS
+        flags = deal.flags + (("large and late",) if value >= big and late else ())
+        if flags:
+            found.append((slot, deal.model_copy(update={"flags": flags})))
+    found.sort(key=lambda f: (-(f[1].effect or 0), -f[1].amount, f[1].record_id))
+    return found[:most]
+
+
 def _deal(state: State, slot: int, amount: Decimal, headline: TargetStatus | None) -> Deal:
     table, names = state.tables["opportunity"], state.names
     record_id = names.texts[table.ids[slot]]
     close, created = table.value("close_date", slot), table.value("created_date", slot)
     slips = _slips(state, slot)
+    silent = _silent_days(state, slot)
     flags = []
     if close != NULL and close < state.today:
         flags.append("past its close date")
     if slips >= 2:
         flags.append(f"slipped {slips} times")
+    if silent >= SILENT_DAYS:
+        flags.append(f"silent for {silent} days")
     account = names.text(table.value("account", slot)) or ""
     return Deal(
         record_id=record_id,
@@ -114,6 +143,12 @@ def _product(state: State, slot: int) -> str | None:
 def _slips(state: State, slot: int) -> int:
     days = [s.fields.get("close_date", NULL) for s in states_of(state, slot)]
     return sum(1 for a, b in itertools.pairwise(days) if a != NULL and b != NULL and b > a)
+
+
+def _silent_days(state: State, slot: int) -> int:
+    """Days since anything of the deal changed."""
+    newest = max((order.occurred_at for order in state.tables["opportunity"].events.get(slot, ())), default=state.now)
+    return state.today - state.calendar.day_of(newest)
 
 
 def _effect(headline: TargetStatus | None, amount: Decimal) -> Decimal | None:

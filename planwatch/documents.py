@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.main import get_command
 
+from planwatch.asyncapi import document
 from planwatch.cli import app
 from processors.expression import names_in
 from processors.kpis import COMPUTED, KPIS, MEASURES, TARGET_KPIS
@@ -93,7 +94,7 @@ def _leaves(name: str, command: Any) -> list[tuple[str, Any]]:
     return [(f"{name} {n}", c) for n, c in sorted(inner.items())] if inner else [(name, command)]
 
 
-PAGES = {"kpis.md": kpi_page, "commands.md": command_page}
+PAGES = {"kpis.md": kpi_page, "commands.md": command_page, "asyncapi.yaml": document}
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")

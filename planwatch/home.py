@@ -67,14 +67,45 @@ def read_model(path: Path, model: type[M]) -> M:
         raise PlanwatchError(f"{path}:\n" + "\n".join(lines)) from None
 
 
-class Home:
-    """Paths and validated settings of one home."""
+#: Settings of the stack: those of a tenant's home come from the home that runs it.
+STACK_SETTINGS = ("kafka", "influx", "grafana", "worker", "ops")
 
-    def __init__(self, path: Path) -> None:
+
+class Home:
+    """Paths and validated settings of one home. `stack` is the home whose servers it uses, where that is another one."""
+
+    def __init__(self, path: Path, stack: Home | None = None) -> None:
         self.path = path
         if not (path / "planwatch.yaml").is_file():
             raise PlanwatchError(f"{path}: no planwatch.yaml here. Run `planwatch --home {path} init` first.")
-        self.config: Config = read_model(path / "planwatch.yaml", Settings)
+        config: Config = read_model(path / "planwatch.yaml", Settings)
+        if stack is None and config.stack is not None:
+            stack = Home(path / config.stack)
+        shared = {name: getattr(stack.config, name) for name in STACK_SETTINGS} if stack else {}
+        self.config: Config = config.model_copy(update=shared)
+        #: Where the servers' secrets and the workers' snapshots are.
+        self.stack_path: Path = stack.stack_path if stack else path
+
+    def tenants(self) -> dict[str, Home]:
+        """The homes of all tenants by name: the folders named under `tenants`, or this home alone.
+
+        Raises PlanwatchError for a folder without a configuration and for a name that is used twice.
+        """
+        if not self.config.tenants:
+            return {self.config.tenant: self}
+        found: dict[str, Home] = {}
+        for pattern in self.config.tenants:
+            folders = sorted(p for p in self.path.glob(pattern) if p.is_dir())
+            if not folders:
+                raise PlanwatchError(f"{self.path / 'planwatch.yaml'}: tenants: there is no folder «{pattern}».")
+            for folder in folders:
+                home = Home(folder, self)
+                other = found.setdefault(home.config.tenant, home)
+                if other.path != home.path:
+                    raise PlanwatchError(
+                        f"{folder}: the tenant «{home.config.tenant}» is that of {other.path} too; give each its own name."
+                    )
+        return found
 
     def plan(self) -> Plan:
         """The plan document; an empty plan where there is none."""

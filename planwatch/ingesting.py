@@ -11,6 +11,7 @@ from typing import BinaryIO
 from ingest import DOORS
 from ingest.door import Context, Refused
 from ingest.mapping import load_mapping
+from planwatch.home import Home
 from planwatch.store import Store
 from schemas.base import PlanwatchError
 from schemas.change import Change
@@ -49,11 +50,11 @@ def find_source(store: Store, kind: str, name: str | None) -> str:
     return next((n for n, s in sources.items() if s.kind == kind), kind)
 
 
-def find_mapping(store: Store, source: str, mapping: Path | None) -> Mapping | None:
+def find_mapping(home: Home, source: str, mapping: Path | None) -> Mapping | None:
     """The mapping named on the command line, else the configured one."""
-    configured = store.home.config.sources.get(source)
+    configured = home.config.sources.get(source)
     if mapping is None and configured is not None and configured.mapping is not None:
-        mapping = store.home.path / configured.mapping
+        mapping = home.path / configured.mapping
     return load_mapping(mapping) if mapping is not None else None
 
 
@@ -62,7 +63,7 @@ def ingest(store: Store, kind: str, paths: Sequence[str], mapping: Path | None, 
     started = time.perf_counter()
     name = find_source(store, kind, source)
     config = store.home.config
-    context = Context(config.tenant, name, config, find_mapping(store, name, mapping), store.clock)
+    context = Context(config.tenant, name, config, find_mapping(store.home, name, mapping), store.clock)
     state = store.state()
     summary = Summary()
     chunk: list[Change] = []

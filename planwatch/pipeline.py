@@ -1,51 +1,105 @@
-"""The embedded pipeline: log → fold → status → series and alerts, in one process.
+"""One tenant's pipeline: log → fold → status → series and alerts. Embedded loop and Faust worker run this same one.
 
-At the end of each day of the log (a day ends when the running maximum of occurred_at enters a later one) every target
-is judged, its daily points are written and the rules are evaluated; a replay therefore writes the same points. While
-the pipeline is live, the same happens after every batch, at the grain of a minute.
+Messages are folded in groups that end in the same minute of the log (its running maximum of occurred_at), and a group is
+cut into pieces where a day ends. Every running target is judged at the end of each day and after each group; values whose
+totals moved are written then too. The last of these in a minute or a day is a function of the log, so a replay writes
+the same points, however the messages arrived.
+
+Two clocks meet here. The log's own time is what `state.now` says. Between messages time passes as well (`tick`), by
+the machine's clock where the tenant is configured so. Judgements never go back behind the latest one.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from alerts.engine import AlertEngine
+from alerts.engine import FLUSH_WAIT_S, AlertEngine
 from alerts.receivers import Receiver
 from alerts.rules import DEFAULT_RULES, load_rules
-from planwatch.deals import slipped_events
+from planwatch.deals import slipped_event
 from planwatch.directory import Directory
+from planwatch.points import MINUTE_US, ValuePoints, minute_of, status_points
 from planwatch.store import Store
-from processors.expression import NoValue, evaluate, names_in
-from processors.fold import apply, decode_changes
-from processors.query import rounded
+from processors.fold import apply
 from processors.state import State
 from processors.status import statuses
-from processors.totals import UNDATED, Key, Totals
+from processors.totals import Key, Totals
 from schemas.alert import Alert, DealEvent, Signals, SourceHealth
+from schemas.message import decode_changes
 from schemas.status import TargetStatus
-from storage.ports import Point
+from storage.ports import Entry, Journal, Message, Point
+
+Progress = Callable[[int, int], None]  # messages done, messages in all
 
 DAY_US = 86_400_000_000
-MINUTE_US = 60_000_000
 CURSOR = ("cursor", "pipeline")
+#: Messages read and folded at a time.
+READ_MESSAGES = 50
+
+
+class Cursor(NamedTuple):
+    """How far the effects of the log have gone."""
+
+    position: int = 0  # of the last message whose alerts were judged
+    at: int = 0  # the latest moment that was judged, microseconds UTC
+    live: bool = False  # whether the tenant has ever caught up; before that, what fires is history
+    written: int = 0  # of the last message all of whose points are in the series
+
+
+def saved_cursor(journal: Journal) -> Cursor:
+    """The cursor as a tenant's journal has it."""
+    saved = journal.get(*CURSOR)
+    return Cursor(**orjson.loads(saved)) if saved else Cursor()
+
+
+def decoded(entries: Iterable[Entry]) -> list[Message]:
+    """Entries of a log that was written by us."""
+    return [Message(entry.position, decode_changes(entry.payload)) for entry in entries]
+
+
+class Outlet(Protocol):
+    """Where else a judgement goes: event topics, records for boards."""
+
+    def judged(self, found: Sequence[TargetStatus], at: int, position: int) -> None:
+        """Take note of every running target's status at a moment."""
+        ...
+
+    def alerted(self, transitions: Sequence[Alert], position: int) -> None:
+        """Take note of alerts that fired or resolved."""
+        ...
 
 
 class Pipeline:
-    """One tenant's pipeline over the stores of a home. Safe to read from other threads under `lock`."""
+    """One tenant's pipeline over its stores. Safe to read from other threads under `lock`.
 
-    def __init__(self, store: Store, receivers: Mapping[str, Receiver], board_url: str = "") -> None:
+    `state` is one to go on from (a snapshot); without it the log is folded from its start. `durable` gives the position
+    up to which points have reached the series, where writing them does not wait for that.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        receivers: Mapping[str, Receiver],
+        board_url: str = "",
+        *,
+        state: State | None = None,
+        durable: Callable[[], int] | None = None,
+        outlet: Outlet | None = None,
+    ) -> None:
         self.store = store
         self.config = store.home.config
         self.plan = store.home.plan()
         self.found = store.home.catalogue()
-        self.state = State(self.config)
+        self.state = state or State(self.config)
         self.totals = Totals(self.state, self.found)
         self.lock = threading.RLock()
         self.version = 0
+        self.outlet = outlet
         text = store.home.rules_text()
         self.engine = AlertEngine(
             rules=load_rules(text, str(self.config.alerts)) if text else DEFAULT_RULES,
@@ -55,10 +109,16 @@ class Pipeline:
             directory=Directory(self.state).person,
             board_url=board_url,
         )
-        cursor = store.journal.get(*CURSOR)
-        self.judged: int = orjson.loads(cursor)["position"] if cursor else 0
-        self.slips: list[DealEvent] = []
+        self.cursor = saved_cursor(store.journal)
+        #: What was judged and written needs neither again: it is only folded.
+        self.known = min(self.cursor.position, self.cursor.written)
+        self.delivering = False
         self.last_statuses: list[TargetStatus] = []
+        self._values = ValuePoints(self.totals)
+        self._slips: list[DealEvent] = []
+        self._points: dict[str, list[Point]] = {"day": [], "minute": []}
+        self._durable = durable
+        self._totals_stand = False
 
     def forget(self) -> None:
         """Drop what is derived: it is made anew by the next start."""
@@ -67,76 +127,156 @@ class Pipeline:
             self.store.journal.delete(kind, [key for key, _ in self.store.journal.items(kind)])
         self.store.journal.delete(CURSOR[0], [CURSOR[1]])
 
-    def catch_up(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Fold the whole log; judge the days that were not judged yet. Sends nothing: history is nobody's news."""
+    def catch_up(self, progress: Progress | None = None) -> None:
+        """Fold the whole log; judge what was not judged yet. Sends nothing: history is nobody's news."""
         end = self.store.log.end()
-        while entries := self.store.log.read(self.state.position, 50):
-            with self.lock:
-                for entry in entries:
-                    self._fold_history(decode_changes(entry.payload), entry.position > self.judged)
-                    self.state.position = entry.position
+        while entries := self.store.log.read(self.state.position, READ_MESSAGES):
+            self.take(decoded(entries))
             if progress:
                 progress(self.state.position, end)
         with self.lock:
-            self.totals.rebuild()
+            self._stand_totals()
             if self.state.position:
-                self.judge(self._now(), "day", deliver=False)
-            self._save_cursor()
+                self._judge_now()
             self.version += 1
 
-    def _fold_history(self, changes: list[dict[str, Any]], new: bool) -> None:
-        if not new:
-            apply(self.state, changes)
-            return
-        day = self.state.today if self.state.now else -1
-        pending: list[dict[str, Any]] = []
-        for change in changes:
-            changed_day = self.state.calendar.day_of(change["occurred_at"])
-            if changed_day > day:
-                apply(self.state, pending)
-                pending = []
-                if day >= 0 and self.state.now:
-                    self.judge(self.state.calendar.midnight(day + 1) - 1, "day", deliver=False)
-                day = changed_day
-            pending.append(change)
-        apply(self.state, pending)
-
     def step(self) -> int:
-        """Take in what is new in the log, live; returns how many changes there were."""
-        count = 0
-        for entry in self.store.log.read(self.state.position, 50):
-            changes = decode_changes(entry.payload)
-            with self.lock:
-                self.slips = slipped_events(self.state, changes)
-                _, moved = self.totals.apply(changes)
-                self.state.position = entry.position
-                self._write_values(moved)
-                self.judge(self._now(), "minute", deliver=True)
-                self._save_cursor()
-                self.version += 1
-            count += len(changes)
-        return count
+        """Take in what is new in the log, live; returns how many messages there were."""
+        self.delivering = True
+        entries = self.store.log.read(self.state.position, READ_MESSAGES)
+        self.take(decoded(entries))
+        return len(entries)
 
-    def tick(self) -> None:
-        """Nothing came, but time passes: paces, silence and due deliveries."""
+    def tick(self, wait_s: float = FLUSH_WAIT_S) -> None:
+        """Nothing came, but time passes: paces, silence and due deliveries, which get `wait_s` to be made at once."""
+        self.delivering = True
         with self.lock:
+            self._stand_totals()
             if self.state.position:
-                self.judge(self._now(), "minute", deliver=True)
+                self._judge_now()
                 self.version += 1
-        self.engine.flush(self.store.clock.now())
+        self.engine.flush(self.store.clock.now(), wait_s)
 
-    def judge(self, at: int, grain: str, deliver: bool) -> list[Alert]:
-        """Status of every running target at an instant → points and alerts."""
+    def take(self, messages: Sequence[Message]) -> None:
+        """Fold messages that follow `state.position`, and judge the days and the minutes that end in them."""
+        old = [message for message in messages if message.position <= self.known]
+        if old:
+            with self.lock:
+                for message in old:
+                    apply(self.state, message.changes)
+                self.state.position = old[-1].position
+                self._totals_stand = False
+        messages = messages[len(old) :]
+        if messages:
+            self._stand_totals()
+        for group in self._by_minute(messages):
+            with self.lock:
+                self._take_group(group)
+                self.version += 1
+
+    def _stand_totals(self) -> None:
+        """Totals are kept from here on; what was only folded is added up at once."""
+        if not self._totals_stand:
+            with self.lock:
+                self.totals.rebuild()
+                self._totals_stand = True
+
+    def _by_minute(self, messages: Sequence[Message]) -> Iterator[list[Message]]:
+        """Messages in runs whose ends lie in the same minute of the log, cut where the cursor stands."""
+        newest = self.state.now
+        dated = []
+        for message in messages:
+            newest = max(newest, max((c["occurred_at"] for c in message.changes), default=0))
+            passed = message.position <= self.cursor.position, message.position <= self.cursor.written
+            dated.append(((minute_of(newest), passed), message))
+        for _, run in itertools.groupby(dated, key=lambda d: d[0]):
+            yield [message for _, message in run]
+
+    def _take_group(self, group: Sequence[Message]) -> None:
+        state, last = self.state, group[-1].position
+        moved: set[Key] = set()
+        piece: list[dict[str, Any]] = []
+        day = state.today if state.now else None
+        for change in (change for _, changes in group for change in changes):
+            ahead = state.calendar.day_of(change["occurred_at"])
+            if day is not None and ahead > day:
+                moved |= self._fold(piece, last)
+                piece = []
+                self._judge(state.calendar.midnight(day + 1) - 1, last, grains=("day",))
+            day = ahead if day is None else max(day, ahead)
+            piece.append(change)
+        moved |= self._fold(piece, last)
+        state.position = last
+        if last > self.cursor.written:
+            self._points["minute"] += self._values.of(moved, minute_of(state.now))
+        self._judge(minute_of(state.now), last)
+        self._write()
+        if last > self.cursor.position or self._durable is None:
+            self._save(self.cursor._replace(position=max(last, self.cursor.position)))
+
+    def _fold(self, changes: Sequence[dict[str, Any]], position: int) -> set[Key]:
+        """Apply changes; the values that moved are written for the day that they end in."""
+        _, moved = self.totals.apply(changes, self._watch if position > self.cursor.position else None)
+        if position > self.cursor.written and moved:
+            midnight = self.state.calendar.midnight(self.state.today)
+            self._points["day"] += self._values.of(moved, midnight)
+        return moved
+
+    def _watch(self, change: dict[str, Any]) -> None:
+        if event := slipped_event(self.state, change):
+            self._slips.append(event)
+
+    def _write(self) -> None:
+        """Hand the collected points to the series: once for a group, as each write may be a commit."""
+        for grain, points in self._points.items():
+            if points:
+                self.store.series.write(grain, points)
+                points.clear()
+
+    def _judge_now(self) -> None:
+        """Judge at this moment, whatever the log last said."""
+        at = max(self._now(), self.cursor.at)
+        transitions = self._judge(at, None)
+        self._write()
+        if transitions or at - self.cursor.at >= MINUTE_US:
+            self._save(self.cursor)
+
+    def _judge(self, at: int, position: int | None, grains: Sequence[str] = ("day", "minute")) -> list[Alert]:
+        """Status of every running target at an instant → points, alerts, whoever else listens.
+
+        Of a message that was judged before only the points are written, at the log's own time.
+        """
+        alerting = position is None or position > self.cursor.position
+        if alerting:
+            at = max(at, self.cursor.at)
         before = self.state.now
-        running = statuses(self.state, self.found, self.plan, at, running_only=True)
-        self.last_statuses = running
-        self._write_statuses(running, at, grain)
-        signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self.slips), sources=tuple(self.sources()))
-        self.slips = []
-        transitions = self.engine.evaluate(signals, deliver=deliver)
-        if not deliver:
+        try:
+            running = statuses(self.state, self.found, self.plan, at, running_only=True)
+        finally:
             self.state.now = before
+        self.last_statuses = running
+        if position is None or position > self.cursor.written:
+            self._write_statuses(running, at, grains)
+            if self.outlet:
+                self.outlet.judged(running, at, self.state.position)
+        return self._alert(running, at) if alerting else []
+
+    def _alert(self, running: Sequence[TargetStatus], at: int) -> list[Alert]:
+        signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self._slips), sources=tuple(self.sources()))
+        self._slips = []
+        transitions = self.engine.evaluate(signals, deliver=self.delivering)
+        self.cursor = self.cursor._replace(at=at)
+        if self.outlet and transitions:
+            self.outlet.alerted(transitions, self.state.position)
         return transitions
+
+    def _write_statuses(self, running: Sequence[TargetStatus], at: int, grains: Sequence[str]) -> None:
+        midnight = self.state.calendar.midnight(self.state.calendar.day_of(at))
+        buckets = {"day": midnight, "minute": minute_of(at)}
+        for grain in grains:
+            self._points[grain] += status_points(running, buckets[grain])
+        if "minute" not in grains:  # a day has ended
+            self.store.series.trim("minute", at - self.config.live_series_days * DAY_US)
 
     def sources(self) -> Iterable[SourceHealth]:
         """Each source's account of every input."""
@@ -155,51 +295,8 @@ class Pipeline:
     def _now(self) -> int:
         return self.store.now(self.state)
 
-    def _save_cursor(self) -> None:
-        self.judged = self.state.position
-        self.store.journal.put(*CURSOR, orjson.dumps({"position": self.judged}))
-
-    def _write_statuses(self, running: Iterable[TargetStatus], at: int, grain: str) -> None:
-        day = self.state.calendar.midnight(self.state.calendar.day_of(at))
-        grains = {"day": day} if grain == "day" else {"day": day, "minute": at - at % MINUTE_US}
-
-        rows = []
-        for s in running:
-            points = [("target", float(s.target))]
-            if s.actual is not None:
-                points.append(("actual", float(s.actual)))
-            if s.expected is not None:
-                points.append(("expected", float(s.expected)))
-            if s.landing is not None:
-                points += [(f"landing_{q}", float(getattr(s.landing, q))) for q in ("p10", "p50", "p90")]
-            if s.probability is not None:
-                points.append(("hit_probability", float(s.probability)))
-            rows += [(s, name, value) for name, value in points]
-        for name, bucket in grains.items():
-            self.store.series.write(
-                name, [Point(s.kpi, s.dimension, s.scope, s.period, bucket, field, v) for s, field, v in rows]
-            )
-
-    def _write_values(self, moved: set[Key]) -> None:
-        """Absolute KPI values of the months, quarters and years whose totals moved."""
-        state, bucket = self.state, self.state.now - self.state.now % MINUTE_US
-        points = []
-        for dim, code, month in {(d, c, m) for _, d, c, m in moved if m != UNDATED}:
-            scope = "" if dim == "company" else state.names.text(code) or ""
-            for kind in ("month", "quarter", "year"):
-                period, months = state.calendar.span(month, kind)
-                for name, kpi in self.found.kpis.items():
-                    used = names_in(kpi.expression)
-                    if not any((m, dim, code, month) in moved for m in used if m in self.found.measures):
-                        continue
-                    if not all(m in self.found.measures for m in used):
-                        continue
-                    sums = {m: sum(self.totals.values.get((m, dim, code, i), 0) for i in months) for m in used}
-                    try:
-                        value = rounded(evaluate(kpi.expression, sums), kpi.unit, self.config.currency)
-                    except NoValue:
-                        continue
-                    points.append(Point(name, dim, scope, period.label, bucket, "value", float(value)))
-        if points:
-            self.store.series.write("minute", points)
-            self.store.series.trim("minute", self.state.now - self.config.live_series_days * DAY_US)
+    def _save(self, cursor: Cursor) -> None:
+        written = self.state.position if self._durable is None else self._durable()
+        written = max(cursor.written, written)
+        self.cursor = cursor._replace(live=cursor.live or self.delivering, written=written)
+        self.store.journal.put(*CURSOR, orjson.dumps(self.cursor._asdict()))

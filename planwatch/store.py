@@ -1,37 +1,30 @@
-"""The embedded stores of a home, and the state that its log folds into."""
+"""The stores of a home, and the state that its log folds into."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ingest.quarantine import Quarantine
 from planwatch.home import Home
-from processors.fold import Touched, apply, decode_changes, encode_changes
+from planwatch.wiring import Parts, parts_of, snapshots_of
+from processors.fold import Touched, apply
+from processors.snapshot import ForeignSnapshot, load
 from processors.state import State
 from schemas.change import Change
 from schemas.clock import Clock, SystemClock
-from storage.sqlite_journal import SqliteJournal
-from storage.sqlite_log import SqliteLog
-from storage.sqlite_series import SqliteSeries
-
-#: Changes in one log message: enough to make per-message costs vanish, few enough to read piece by piece.
-MESSAGE_CHANGES = 500
+from schemas.message import decode_changes, encode_changes, split_changes
 
 
 class Store:
-    """Log, series, journal and quarantine of a home on SQLite."""
+    """Log, series, journal and quarantine of a home: those that its configuration names, or the given ones."""
 
-    def __init__(self, home: Home, clock: Clock | None = None) -> None:
+    def __init__(self, home: Home, clock: Clock | None = None, parts: Parts | None = None) -> None:
         self.home = home
         self.clock = clock or SystemClock()
-        self.log = SqliteLog(home.data / "log.sqlite")
-        self.series = SqliteSeries(home.data / "series.sqlite")
-        self.journal = SqliteJournal(home.data / "journal.sqlite")
-        self.quarantine = Quarantine(self.journal)
+        self.log, self.series, self.journal, self.quarantine = parts or parts_of(home)
 
     def append(self, changes: Sequence[Change]) -> int:
         """Write changes to the log in messages of bounded size; durable when it returns."""
-        payloads = [encode_changes(changes[i : i + MESSAGE_CHANGES]) for i in range(0, len(changes), MESSAGE_CHANGES)]
+        payloads = [encode_changes(part) for part in split_changes(changes)]
         return self.log.append(payloads) if payloads else self.log.end()
 
     def catch_up(
@@ -51,10 +44,22 @@ class Store:
 
     def state(self, as_of: int | None = None) -> State:
         """The state at a moment: every change that occurred until then, with `now` set to it."""
-        state = State(self.home.config)
+        state = self.snapshot() if as_of is None else None
+        state = state or State(self.home.config)
         self.catch_up(state, as_of)
         state.now = as_of if as_of is not None else self.now(state)
         return state
+
+    def snapshot(self) -> State | None:
+        """The state as a worker last saved it; none where there is no worker or nothing that can be used."""
+        if self.home.config.kafka is None:
+            return None
+        saved = snapshots_of(self.home).latest()
+        try:
+            # One that says more than the log was made with another log.
+            return load(self.home.config, saved[1]).state if saved and saved[0] <= self.log.end() else None
+        except ForeignSnapshot:
+            return None
 
     def now(self, state: State) -> int:
         """Now, as configured: the machine's clock, or the newest change."""

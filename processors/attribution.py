@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 
 from processors.state import NULL, Ints, State
@@ -38,6 +40,21 @@ def assigned(state: State, entity: str, codes: Ints, days: Ints) -> Ints:
     at = np.where(inside, at, 0)
     same = inside & (keys[at] >> 20 == codes)
     return np.where(same, targets[at], NULL)
+
+
+def stands(state: State, entity: str, code: int, day: int) -> int:
+    """`assigned` for one member: NULL where it stands nowhere."""
+    if code == NULL:
+        return NULL
+    key = ("stands", entity)
+    cached = state.cache.get(key)
+    generation = state.tables[entity].generation
+    if not (isinstance(cached, tuple) and cached[0] == generation):
+        keys, targets = _steps(state, entity)
+        cached = state.cache[key] = (generation, keys.tolist(), targets.tolist())
+    steps: list[int] = cached[1]
+    at = bisect_right(steps, (code << 20) + min(max(day, 0), (1 << 20) - 1)) - 1
+    return int(cached[2][at]) if at >= 0 and steps[at] >> 20 == code else NULL
 
 
 def attribute_of(state: State, entity: str, name: str, codes: Ints) -> Ints:

@@ -14,6 +14,18 @@ from schemas.calendar import Period
 
 def new_customers(state: State) -> Contributions:
     """The first won deal of each account, by close date and then record id."""
+    tables = state.tables
+    key = (tables["opportunity"].generation, tables["rep"].generation, state.today)
+    cached = state.cache.get("new_customers")
+    if isinstance(cached, tuple) and cached[0] == key:
+        found: Contributions = cached[1]
+        return found
+    found = _first_won(state)
+    state.cache["new_customers"] = (key, found)
+    return found
+
+
+def _first_won(state: State) -> Contributions:
     won = contributions(state, MEASURES["won_count"])
     table = state.tables["opportunity"]
     account = table.column("account").take(won.slots)

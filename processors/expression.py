@@ -36,22 +36,23 @@ def names_in(text: str) -> tuple[str, ...]:
 
 def evaluate(text: str, values: Mapping[str, int | Fraction]) -> Fraction:
     """The exact value. Raises NoValue where a denominator is zero."""
-    return _value(parse(text), values)
+    return Fraction(*_ratio(parse(text), values))
 
 
-def _value(node: ast.expr, values: Mapping[str, int | Fraction]) -> Fraction:
+def _ratio(node: ast.expr, values: Mapping[str, int | Fraction]) -> tuple[int, int]:
+    """Numerator and denominator, brought to lowest terms only once, at the end: that is most of the work."""
     if isinstance(node, ast.Name):
-        return Fraction(values[node.id])
+        return values[node.id].as_integer_ratio()
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return Fraction(node.value)
+        return node.value, 1
     assert isinstance(node, ast.BinOp)
-    left, right = _value(node.left, values), _value(node.right, values)
+    (a, b), (c, d) = _ratio(node.left, values), _ratio(node.right, values)
     if isinstance(node.op, ast.Add):
-        return left + right
+        return a * d + c * b, b * d
     if isinstance(node.op, ast.Sub):
-        return left - right
+        return a * d - c * b, b * d
     if isinstance(node.op, ast.Mult):
-        return left * right
-    if right == 0:
+        return a * c, b * d
+    if c == 0:
         raise NoValue(f"{ast.unparse(node.right)} is zero")
-    return left / right
+    return a * d, b * c

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from processors.state import APPLIED, DUPLICATE, EFFECTIVE, NULL, Cells, Order, State, day_number
-from schemas.change import Change, tie
+from schemas.change import tie
 
 
 @dataclass
@@ -20,23 +18,22 @@ class Touched:
     outcomes: dict[str, int] = field(default_factory=lambda: {"applied": 0, "duplicate": 0, "stale": 0})
 
 
-def encode_changes(changes: Iterable[Change]) -> bytes:
-    """A log message: the changes as a JSON array."""
-    return orjson.dumps([c.model_dump(exclude_defaults=True) for c in changes])
+def apply(
+    state: State,
+    changes: Iterable[dict[str, Any]],
+    until: int | None = None,
+    watch: Callable[[dict[str, Any]], None] | None = None,
+) -> Touched:
+    """Fold changes into the state. Those that occurred after `until` (microseconds UTC) are passed over.
 
-
-def decode_changes(payload: bytes) -> list[dict[str, Any]]:
-    """The changes of a log message, as plain dictionaries (they were validated at the door)."""
-    result: list[dict[str, Any]] = orjson.loads(payload)
-    return result
-
-
-def apply(state: State, changes: Iterable[dict[str, Any]], until: int | None = None) -> Touched:
-    """Fold changes into the state. Those that occurred after `until` (microseconds UTC) are passed over."""
+    `watch` is shown each change before it is applied, when the state is as it found it.
+    """
     touched = Touched()
     for change in changes:
         if until is not None and change["occurred_at"] > until:
             continue
+        if watch is not None:
+            watch(change)
         outcome = _apply_one(state, change, touched)
         touched.outcomes[outcome] += 1
         source = change["source"]

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.attribution import assigned, attribute_of
+from processors.attribution import attribute_of, dimension, stands
 from processors.history import states_of, status_of
-from processors.measures import RATE_SCALE, STATUS, rate_on
-from processors.state import NULL, Ints, State, day_number
+from processors.kpis import MEASURES
+from processors.measures import RATE_SCALE, STATUS, contributions, rate_on
+from processors.state import NULL, State, day_number
 from schemas.calendar import Period
 from schemas.money import div_round, exponent
 from schemas.records import DECIMAL_SCALE
@@ -67,6 +68,29 @@ def flows(state: State, start: int, end: int, period: Period | None = None, by: 
     turns = _turning_points(state, start, end)
     for slot in range(len(state.tables["opportunity"].ids)):
         found.extend(_deal_flows(state, slot, start, end, period, by, turns))
+    return found
+
+
+def bars_between(state: State, start: int, end: int, by: str | None = None) -> dict[int, dict[str, int]]:
+    """Scope code → bar → amount in minor units, as `totals(flows(...))`; only deals that something happened to are walked.
+
+    What nothing happened to stands open from beginning to end. Where assignments or rates change meanwhile, every deal
+    may have moved.
+    """
+    turns = _turning_points(state, start, end)
+    table = state.tables["opportunity"]
+    everything = range(len(table.ids))
+    touched = [s for s in everything if turns or any(start < o.occurred_at for o in table.events.get(s, ()))]
+    found = totals([f for slot in touched for f in _deal_flows(state, slot, start, end, None, by, turns)])
+    still = np.setdiff1d(table.all_slots(), np.array(touched, dtype=np.int64))
+    rows = contributions(state, MEASURES["open_amount"], still)
+    codes = (
+        np.zeros(len(rows.slots), np.int64) if by is None else dimension(state, rows.entity, by, rows.slots, rows.days)
+    )
+    for code, amount in zip(codes.tolist(), rows.values.tolist(), strict=True):
+        bars = found.setdefault(code, dict.fromkeys(BARS, 0))
+        bars["opening"] += amount
+        bars["closing"] += amount
     return found
 
 
@@ -179,25 +203,17 @@ class _View:
     def scope(self, by: str | None, day: int) -> int:
         if by is None:
             return 0
-        codes = np.array([self.fields.get({"rep": "owner"}.get(by, by), NULL)], dtype=np.int64)
-        days = np.array([day], dtype=np.int64)
         if by in ("team", "territory"):
-            return int(_through(self.state, by, np.array([self.fields.get("owner", NULL)], dtype=np.int64), days)[0])
+            team = stands(self.state, "rep", self.fields.get("owner", NULL), day)
+            return team if by == "team" else stands(self.state, "team", team, day)
         if by == "segment":
             account = np.array([self.fields.get("account", NULL)], dtype=np.int64)
             return int(attribute_of(self.state, "account", "segment", account)[0])
-        return int(codes[0])
-
-
-def _through(state: State, by: str, owners: Ints, days: Ints) -> Ints:
-
-    teams = assigned(state, "rep", owners, days)
-    return teams if by == "team" else assigned(state, "team", teams, days)
+        return self.fields.get({"rep": "owner"}.get(by, by), NULL)
 
 
 def converted(state: State, raw: int, currency: int, day: int) -> int:
     """A decimal (· 10^4) in a currency → minor units of the tenant's, rounded once."""
-
     home = state.config.currency
     scale = DECIMAL_SCALE // 10 ** exponent(home)
     if currency in (NULL, state.names.code(home)):

@@ -47,6 +47,7 @@ def statuses(
     projection = projection or PacingProjection(found)
     values: dict[tuple[str, str, str], dict[str, Decimal | None]] = {}
     outlooks: dict[tuple[str, str, str], Mapping[int, Outlook]] = {}
+    shares: dict[tuple[int, str], Fraction] = {}  # of few pacings and periods, many targets
     result = []
     for target in targets:
         kpi = found.kpis[target.kpi]
@@ -60,7 +61,10 @@ def statuses(
         actual = values[key].get(target.scope, Decimal(0) if kpi.additive else None)
         pipeline = _pipeline(state, found, target, values)
         outlook = outlooks.get(key, {}).get(code)
-        result.append(_status(state, kpi, target, as_of, actual, pipeline, outlook))
+        paced = (id(target.pacing), target.period.label)
+        if paced not in shares:
+            shares[paced] = elapsed(state.calendar, target.pacing, target.period, today)
+        result.append(_status(state, kpi, target, as_of, actual, pipeline, outlook, shares[paced]))
     return result
 
 
@@ -96,10 +100,10 @@ def _status(
     actual: Decimal | None,
     pipeline: Decimal | None,
     outlook: Outlook | None,
+    share: Fraction,
 ) -> TargetStatus:
     currency = state.config.currency
     period, wanted = target.period, target.value
-    share = elapsed(state.calendar, target.pacing, period, state.today)
     over = state.today >= period.end
     expected = rounded(_exact(wanted, kpi, currency) * share, kpi.unit, currency) if kpi.additive else wanted
     landing, probability = _landing(kpi, currency, wanted, actual, outlook, over)

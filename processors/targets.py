@@ -36,6 +36,11 @@ class PlanTarget(NamedTuple):
 def plan_targets(state: State, found: Catalogue, plan: Plan, as_of: int, baseline: bool = False) -> list[PlanTarget]:
     """The targets in force at an instant; `baseline` ignores revisions. A later one for the same identity replaces."""
     day = state.calendar.day_of(as_of)
+    assignments = (state.tables["rep"].generation, state.tables["team"].generation, state.today)
+    key = (id(plan), id(found), baseline, day, assignments)
+    cached = state.cache.get(("targets", baseline))
+    if isinstance(cached, tuple) and cached[0] == key:
+        return list(cached[1])
     layers: list[Sequence[Target]] = [plan.targets]
     if not baseline:
         layers += [r.targets for r in sorted(plan.revisions, key=lambda r: r.date) if day_number(r.date) <= day]
@@ -44,7 +49,9 @@ def plan_targets(state: State, found: Catalogue, plan: Plan, as_of: int, baselin
         for target in layer:
             for one in _expand(state, found, plan, target):
                 merged[(one.kpi, one.dimension, one.scope, one.period.label)] = one
-    return list(merged.values())
+    targets = list(merged.values())
+    state.cache["targets", baseline] = (key, targets, plan, found)  # kept alive, so that their ids stay theirs
+    return list(targets)
 
 
 def _expand(state: State, found: Catalogue, plan: Plan, target: Target) -> list[PlanTarget]:

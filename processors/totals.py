@@ -8,7 +8,7 @@ an assignment or a rate. So an aggregate always equals the sum over its records.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,21 @@ class Totals:
         self.state = state
         self.found = found
         self.values: dict[Key, int] = {}
+        self._whole: dict[tuple[str, str, int], int] = {}
 
-    def apply(self, changes: Sequence[dict[str, Any]]) -> tuple[Touched, set[Key]]:
-        """Fold a batch; returns what it touched and the keys of the totals that moved."""
+    def total(self, measure: str, dim: str, code: int, months: Iterable[int] | None) -> int:
+        """The total of some months; without months of everything, dated or not."""
+        if months is None:
+            return self._whole.get((measure, dim, code), 0)
+        return sum(self.values.get((measure, dim, code, month), 0) for month in months)
+
+    def apply(
+        self, changes: Sequence[dict[str, Any]], watch: Callable[[dict[str, Any]], None] | None = None
+    ) -> tuple[Touched, set[Key]]:
+        """Fold a batch; returns what it touched and the keys of the totals that moved. `watch`: see the fold."""
         slots = self._within_reach(changes)
         before = self._totals_of(slots)
-        touched = apply(self.state, changes)
+        touched = apply(self.state, changes, watch=watch)
         after = self._totals_of(slots)
         moved = set()
         for key in before.keys() | after.keys():
@@ -50,11 +59,15 @@ class Totals:
                     self.values[key] = total
                 else:
                     self.values.pop(key, None)
+                self._whole[key[:3]] = self._whole.get(key[:3], 0) + difference
         return touched, moved
 
     def rebuild(self) -> None:
         """Totals of everything the state holds: where an incremental run starts from."""
         self.values = self._totals_of({entity: table.all_slots() for entity, table in self.state.tables.items()})
+        self._whole = {}
+        for key, value in self.values.items():
+            self._whole[key[:3]] = self._whole.get(key[:3], 0) + value
 
     def _within_reach(self, changes: Iterable[dict[str, Any]]) -> dict[str, Ints]:
         state = self.state
@@ -85,6 +98,7 @@ class Totals:
             for field, codes in (
                 ("owner", reps),
                 ("rep", reps),
+                ("team", teams),
                 ("account", ids["account"]),
                 ("product", ids["product"]),
             ):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from schemas.base import Strict
 from schemas.records import Kind
+from schemas.stack import GrafanaConfig, InfluxConfig, KafkaConfig, OpsConfig, WorkerConfig
 
 
 class CalendarConfig(Strict):
@@ -46,13 +47,14 @@ class SourceConfig(Strict):
     kind: Literal["csv", "field-history", "salesforce", "simulator"]
     mapping: str | None = None  # a YAML file, relative to the home
     paths: tuple[str, ...] = ()  # files that `planwatch run` takes in at its start
+    topic: str | None = None  # the Kafka topic that `planwatch bridge` reads: the source's own
 
 
 class ReceiverConfig(Strict):
     """Where notifications go."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-    kind: Literal["console", "board", "webhook", "email"]
+    kind: Literal["console", "board", "webhook", "email", "grafana"]
     url: str | None = None  # webhook
     smtp_host: str | None = None
     smtp_port: int = 25
@@ -71,6 +73,7 @@ class BoardConfig(Strict):
     port: Annotated[int, Field(ge=0, le=65535)] = 8350  # 0: any free port
     token_file: str | None = None  # needed for any host but loopback; PLANWATCH_BOARD_TOKEN does too
     title: str = "Planwatch"
+    url: str = ""  # the address that alerts link to, where it is another than host and port
 
 
 class Bounds(Strict):
@@ -101,3 +104,11 @@ class Config(Strict):
     board: BoardConfig = BoardConfig()
     bounds: Bounds = Bounds()
     live_series_days: Annotated[int, Field(ge=1)] = 7
+    # The stack. Without `kafka` and `influx` everything runs in one process on SQLite.
+    kafka: KafkaConfig | None = None
+    influx: InfluxConfig | None = None
+    grafana: GrafanaConfig | None = None
+    worker: WorkerConfig = WorkerConfig()
+    ops: OpsConfig = OpsConfig()
+    tenants: tuple[str, ...] = ()  # the tenants' folders (globs too), relative to the home; none: this one alone
+    stack: str | None = None  # a tenant's home: the folder whose kafka, influx, grafana, worker and ops settings hold

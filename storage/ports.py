@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Entry(NamedTuple):
@@ -11,6 +11,13 @@ class Entry(NamedTuple):
 
     position: int
     payload: bytes
+
+
+class Message(NamedTuple):
+    """A message of the log, decoded: its position and its changes as plain dictionaries."""
+
+    position: int
+    changes: list[dict[str, Any]]
 
 
 class Log(Protocol):
@@ -58,6 +65,23 @@ class Series(Protocol):
 
     def clear(self) -> None:
         """Drop everything (before a rebuild)."""
+        ...
+
+
+class Record(NamedTuple):
+    """What boards show beside numbers, under a fixed identity (measurement, tags, at): written again, it is replaced."""
+
+    measurement: str
+    tags: dict[str, str]
+    fields: dict[str, float | int | str | bool]
+    at: int  # microseconds UTC
+
+
+class Records(Protocol):
+    """Where records for boards go, at the grains of the series."""
+
+    def write_records(self, grain: str, records: Iterable[Record]) -> None:
+        """Store records; the same identity written again replaces the fields that it names."""
         ...
 
 

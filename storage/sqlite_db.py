@@ -22,8 +22,10 @@ class Database:
     can mend (a full disk, a damaged or a locked file) is raised as PlanwatchError.
     """
 
-    def __init__(self, path: Path, version: int, schema: str) -> None:
+    def __init__(self, path: Path, version: int, schema: str, *, derived: bool = False) -> None:
+        """`derived`: what the file holds can be made anew from the log, so a file of an older format is emptied."""
         self.path = path
+        self._derived = derived
         self._lock = threading.RLock()
         with self._explained("cannot be opened as a Planwatch store"):
             self._connection = sqlite3.connect(
@@ -39,6 +41,9 @@ class Database:
     def _prepare(self, version: int, schema: str) -> None:
         self._write_ahead()
         if self._version() == 0:
+            self._create(version, schema)
+        if self._derived and self._version() < version:
+            self._empty()
             self._create(version, schema)
         found = self._version()
         if found > version:
@@ -74,6 +79,12 @@ class Database:
             for statement in schema.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={version}")
+
+    def _empty(self) -> None:
+        with self.transaction() as connection:
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                connection.execute(f'DROP TABLE "{name}"')
+            connection.execute("PRAGMA user_version=0")
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.expression import names_in
-from processors.fold import apply, decode_changes, encode_changes
+from processors.fold import apply
 from processors.movement import BARS, SIGNS, flows, totals
 from processors.query import catalogue, query
 from processors.state import NULL, State
 from processors.totals import UNDATED, Totals
 from schemas.change import Change
+from schemas.message import decode_changes, encode_changes
 from schemas.money import exponent
 from tests.property.histories import CONFIG, DAY_US, START_US, history
 from tests.property.plain_fold import totals as plain_totals

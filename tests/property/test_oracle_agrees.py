@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from processors.fold import apply, decode_changes, encode_changes
+from processors.fold import apply
 from processors.query import catalogue, query
 from processors.state import State
+from schemas.message import decode_changes, encode_changes
 from tests.oracle import Oracle
 from tests.property.oracle_histories import random_history
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from storage.changelog_journal import ChangelogJournal
 from storage.memory import MemoryJournal
 from storage.ports import Journal
 from storage.sqlite_journal import SqliteJournal
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "changelog"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
+    if request.param == "changelog":
+        return ChangelogJournal("acme", {})
     return MemoryJournal() if request.param == "memory" else SqliteJournal(tmp_path / "journal")
 
 

@@ -138,17 +138,35 @@ class TestSqliteFiles:
         log._db.rows("PRAGMA max_page_count=100000")
         assert log.append([b"x" * 1_000_000]) == 2
 
-    @pytest.mark.parametrize("store", SQLITE_STORES)
-    @pytest.mark.parametrize(("change", "message"), [(1, "newer Planwatch"), (-2, "old format")])
-    def test_another_format_is_refused(self, store: type[SqliteLog], change: int, message: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("store", "version", "message"),
+        [
+            *((store, 99, "newer Planwatch") for store in SQLITE_STORES),
+            (SqliteLog, -1, "old format"),
+            (SqliteJournal, -1, "old format"),
+        ],
+    )
+    def test_another_format_is_refused(
+        self, store: type[SqliteLog], version: int, message: str, tmp_path: Path
+    ) -> None:
         """A file of another format version is refused by its name and not touched."""
         path = tmp_path / "x.sqlite"
         store(path).close()
         with sqlite3.connect(path) as connection:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            connection.execute(f"PRAGMA user_version={version + change}")
+            connection.execute(f"PRAGMA user_version={version}")
         with pytest.raises(PlanwatchError, match=rf"x\.sqlite: .*{message}"):
             store(path)
+
+    def test_series_of_an_old_format_are_emptied(self, tmp_path: Path) -> None:
+        """Series can be made anew from the log, so an old file of theirs stops nobody."""
+        path = tmp_path / "series.sqlite"
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE point (grain TEXT, value REAL)")
+            connection.execute("PRAGMA user_version=1")
+        series = SqliteSeries(path)
+        point = Point("revenue", "company", "", "2017-Q2", 1, "value", 2.0)
+        series.write("day", [point])
+        assert series.read("day", "revenue", "company", "", "2017-Q2", "value") == [point]
 
     @pytest.mark.parametrize("store", SQLITE_STORES)
     def test_what_is_no_store_is_refused(self, store: type[SqliteLog], tmp_path: Path) -> None:

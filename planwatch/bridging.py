@@ -1,0 +1,75 @@
+"""`planwatch bridge`: the sources' own topics → the change log."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from ingest.bridge import Bridge
+from ingest.bridge_batch import Route, Tally
+from ingest.door import RECORD_DOORS, Context
+from planwatch import logs
+from planwatch.home import Home
+from planwatch.ingesting import find_mapping
+from planwatch.logs import fields
+from planwatch.metrics import Metrics
+from planwatch.ops import OpsServer, Problem
+from planwatch.roles import every, kafka_of, made_metrics, ops_of, stopped_by_signals
+from schemas.base import PlanwatchError
+from schemas.clock import SystemClock
+
+log = logging.getLogger("planwatch.bridge")
+
+REPORT_S = 2.0
+
+
+def routes_of(home: Home) -> dict[str, Route]:
+    """Topic → whose it is and through which door it comes, over all tenants.
+
+    Raises PlanwatchError for a topic that two sources name, and for a kind of source that has no topic.
+    """
+    routes: dict[str, Route] = {}
+    for tenant in home.tenants().values():
+        config = tenant.config
+        for name, source in config.sources.items():
+            if source.topic is None:
+                continue
+            where = f"{tenant.path / 'planwatch.yaml'}: sources.{name}"
+            door = RECORD_DOORS.get(source.kind)
+            if door is None:
+                raise PlanwatchError(f"{where}: a source of kind {source.kind} does not come through a topic.")
+            if source.topic in routes:
+                raise PlanwatchError(f"{where}: the topic {source.topic} is another source's already.")
+            context = Context(config.tenant, name, config, find_mapping(tenant, name, None), SystemClock())
+            routes[source.topic] = Route(context, door)
+    return routes
+
+
+def bridge(home: Home, ops_port: int | None) -> None:
+    """Bridge until SIGTERM or SIGINT."""
+    logs.setup()
+    kafka, metrics = kafka_of(home), made_metrics("bridge")
+    one = Bridge(kafka, routes_of(home), partial(_observe, metrics))
+
+    def problems() -> list[Problem]:
+        return [] if one.ready else [Problem("bridge", "not a member of its group, or the last batch failed")]
+
+    ops = OpsServer(ops_of(home, ops_port), metrics, problems)
+    logs.adopt()
+    ops.start()
+    try:
+        with stopped_by_signals() as stop:
+            every(REPORT_S, stop, lambda: metrics.set_lag("bridge", one.lag))
+            one.run(stop)
+    finally:
+        ops.stop()
+    log.info("bridge stopped", extra=fields(received=one.received, written=one.written, refused=one.refused))
+
+
+def _observe(metrics: Metrics, tally: Tally, seconds: float) -> None:
+    changes = dict(tally.changes)
+    for (_, source), records in tally.records.items():
+        metrics.observe_bridge(source, records, changes, seconds)
+        changes = {}  # once for the batch
+    for (_, source), count in tally.refused.items():
+        metrics.quarantined(source, count)

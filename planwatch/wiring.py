@@ -1,0 +1,83 @@
+"""Which adapters a home uses: SQLite beside it, or the servers that its configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from ingest.door import Refused
+from ingest.quarantine import Quarantine
+from planwatch.home import Home
+from storage.file_snapshots import FileSnapshots
+from storage.ports import Journal, Log, Series
+from storage.sqlite_journal import SqliteJournal
+from storage.sqlite_log import SqliteLog
+from storage.sqlite_series import SqliteSeries
+
+
+class QuarantineStore(Protocol):
+    """Where refused input is kept."""
+
+    def add(self, refused: Sequence[Refused]) -> int:
+        """Keep these; returns how many."""
+        ...
+
+    def count(self) -> int:
+        """How many are kept."""
+        ...
+
+    def by_source(self) -> dict[str, int]:
+        """How many inputs of each source were refused."""
+        ...
+
+    def items(self) -> Iterator[Refused]:
+        """Everything that is kept."""
+        ...
+
+
+class Parts(NamedTuple):
+    """The adapters behind a tenant's stores."""
+
+    log: Log
+    series: Series
+    journal: Journal
+    quarantine: QuarantineStore
+
+
+def parts_of(home: Home) -> Parts:
+    """The adapters for a command that asks or takes files in. Connections are made here and on first use."""
+    return _stack(home) if home.config.kafka is not None else _embedded(home)
+
+
+def snapshots_of(home: Home) -> FileSnapshots:
+    """Where the workers keep a tenant's snapshots."""
+    return FileSnapshots(home.stack_path / home.config.worker.snapshots / home.config.tenant)
+
+
+def _embedded(home: Home) -> Parts:
+    journal = SqliteJournal(home.data / "journal.sqlite")
+    return Parts(
+        SqliteLog(home.data / "log.sqlite"),
+        SqliteSeries(home.data / "series.sqlite"),
+        journal,
+        Quarantine(journal),
+    )
+
+
+def _stack(home: Home) -> Parts:
+    # Read only where there is a stack: these clients take longer to import than all of the rest.
+    from ingest.topic_quarantine import TopicQuarantine
+    from storage.influx_connect import connect, settings_of
+    from storage.influx_reader import InfluxReader
+    from storage.influx_series import InfluxSeries
+    from storage.kafka_log import KafkaLog
+    from storage.memory import MemoryJournal
+
+    config, kafka = home.config, home.config.kafka
+    assert kafka is not None
+    series: Series = SqliteSeries(home.data / "series.sqlite")
+    if config.influx is not None:
+        settings = settings_of(config)
+        reader = InfluxReader(settings, lambda: connect(config, "board", home.stack_path))
+        series = InfluxSeries(settings, config.tenant, reader=reader)
+    return Parts(KafkaLog(kafka, config.tenant), series, MemoryJournal(), TopicQuarantine(kafka, config.tenant))

@@ -1,0 +1,82 @@
+"""Settings of the stack: Kafka, InfluxDB, Grafana, the workers and what operators look at."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import Strict
+
+#: The topics of ours, in the order in which data passes through them.
+TopicName = Literal["changes", "status", "alerts", "quarantine"]
+#: Who reads or writes InfluxDB; each has a token of its own.
+InfluxRole = Literal["admin", "worker", "board", "grafana"]
+
+
+class KafkaConfig(Strict):
+    """The brokers and how our topics are made. The defaults suit one broker; production wants three replicas."""
+
+    bootstrap: str = "127.0.0.1:9092"  # host:port, several with commas
+    prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "planwatch"  # planwatch.changes, ...
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 8  # how far tenants can spread over workers
+    replication: Annotated[int, Field(ge=1, le=9)] = 1
+    min_insync_replicas: Annotated[int, Field(ge=1, le=9)] = 1
+    compression: Literal["none", "gzip", "lz4", "zstd"] = "lz4"
+    message_bytes_max: Annotated[int, Field(ge=1 << 16, le=1 << 26)] = 4 << 20
+    changes_retention_days: Annotated[int, Field(ge=1)] | None = None  # none: for good, as the truth should be
+    status_retention_days: Annotated[int, Field(ge=1)] | None = 90
+    alerts_retention_days: Annotated[int, Field(ge=1)] | None = 730
+    quarantine_retention_days: Annotated[int, Field(ge=1)] | None = 90
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 15.0  # after which a silent worker or bridge is evicted
+
+    def topic(self, name: TopicName) -> str:
+        """The full name of one of our topics."""
+        return f"{self.prefix}.{name}"
+
+    @property
+    def servers(self) -> list[str]:
+        """The bootstrap servers as a list."""
+        return [part.strip() for part in self.bootstrap.split(",") if part.strip()]
+
+
+class InfluxConfig(Strict):
+    """InfluxDB 2: where it is and how points are written to it."""
+
+    url: str = "http://127.0.0.1:8086"
+    org: str = "planwatch"
+    bucket: str = "planwatch"  # daily series, kept for good
+    live_bucket: str = "planwatch_live"  # series by the minute, kept for `live_series_days`
+    secrets: str = "secrets"  # folder with influx-<role>.token, relative to the home
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    batch_points: Annotated[int, Field(ge=1, le=50_000)] = 5_000
+    flush_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    buffer_points_max: Annotated[int, Field(ge=1_000)] = 500_000
+
+
+class GrafanaConfig(Strict):
+    """Grafana: where it is and how it reaches InfluxDB."""
+
+    url: str = "http://127.0.0.1:3000"
+    token_file: str | None = "secrets/grafana.token"  # noqa: S105 – a file of a service account; or user and password_file
+    user: str | None = None
+    password_file: str | None = None
+    influx_url: str | None = None  # InfluxDB as Grafana reaches it; none: the same as ours
+    folder: str = "Planwatch"
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+
+
+class WorkerConfig(Strict):
+    """The workers: snapshots, ticks and the watchdog."""
+
+    snapshots: str = "data/snapshots"  # relative to the home; a shared volume lets a tenant move without a replay
+    snapshot_every_s: Annotated[float, Field(gt=0)] = 60.0
+    tick_s: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    stall_s: Annotated[float, Field(ge=1)] = 60.0  # no progress for so long while there is work: restarted
+
+
+class OpsConfig(Strict):
+    """/healthz, /readyz and /metrics of every role."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: any free port, which is logged
