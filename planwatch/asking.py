@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from alerts.engine import AlertEngine
+from planwatch.home import Home
+from planwatch.pipeline import Pipeline
 from planwatch.printing import when
 from planwatch.store import Store
 from processors.kpis import TARGET_KPIS
@@ -14,10 +17,14 @@ from processors.query import Scope, check_dimensions, json_row, query
 from processors.state import State
 from processors.status import statuses
 from processors.targets import plan_targets
+from schemas.alert import Alert
 from schemas.base import PlanwatchError
 from schemas.calendar import Period
 from schemas.money import exponent
 from schemas.status import TargetStatus
+
+if TYPE_CHECKING:
+    from planwatch.following import AlertFeed
 
 
 def state_at(store: Store, as_of: str | None) -> State:
@@ -80,6 +87,21 @@ def status_of(
     state = state_at(store, as_of)
     chosen = {k: v or "" for k, v in where.items()}
     return statuses(state, store.home.catalogue(), store.home.plan(), state.now, where=chosen, period=period)
+
+
+def alerts_of(home: Home, everything: bool) -> list[Alert]:
+    """The alerts that fire, newest first; with `everything` resolved ones too."""
+    feed: AlertEngine | AlertFeed
+    if home.config.kafka is not None:
+        from planwatch.following import AlertFeed
+
+        feed = AlertFeed(home)
+        feed.refresh()
+    else:
+        pipeline = Pipeline(Store(home), receivers={})
+        pipeline.catch_up()
+        feed = pipeline.engine
+    return feed.history() if everything else feed.active()
 
 
 def movement_between(store: Store, from_: str, to: str, period: str | None, by: str | None) -> list[dict[str, Any]]:

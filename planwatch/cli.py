@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from planwatch import __version__
+from planwatch.cli_common import JsonFlag, choose_home, chosen_home, open_home, open_store
+from planwatch.cli_stack import add_to
 from planwatch.printing import console, errors, print_json, print_table, when
 from schemas.base import PlanwatchError
 
@@ -24,13 +26,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 AsOf = Annotated[str | None, typer.Option(help="As known at this moment: a date (midnight in your zone) or a time.")]
 Where = Annotated[list[str] | None, typer.Option(help="Only this scope: DIM=VALUE. May be repeated.")]
-
-
-class _Options:
-    home: Path = Path()
 
 
 @app.callback()
@@ -40,15 +37,7 @@ def options(
     ] = Path(),
 ) -> None:
     """Where everything is."""
-    _Options.home = home
-
-
-def open_store() -> Any:
-    """The stores of the chosen home."""
-    from planwatch.home import Home
-    from planwatch.store import Store
-
-    return Store(Home(_Options.home))
+    choose_home(home)
 
 
 def parse_where(items: Sequence[str] | None) -> dict[str, str | None]:
@@ -84,18 +73,17 @@ def init(
     if not source.is_dir():
         names = ", ".join(sorted(p.name for p in examples().iterdir() if p.is_dir()))
         raise PlanwatchError(f"There is no example «{example}». There are: {names}.")
-    _Options.home.mkdir(parents=True, exist_ok=True)
+    home = chosen_home()
+    home.mkdir(parents=True, exist_ok=True)
     written = []
     for file in sorted(source.glob("*.yaml")):
-        target = _Options.home / file.name
+        target = home / file.name
         if target.exists():
             errors.print(f"{target} is there already and stays as it is.")
         else:
             shutil.copyfile(file, target)
             written.append(file.name)
-    console.print(
-        f"Wrote {', '.join(written) or 'nothing'} in {_Options.home.resolve()}.", highlight=False, soft_wrap=True
-    )
+    console.print(f"Wrote {', '.join(written) or 'nothing'} in {home.resolve()}.", highlight=False, soft_wrap=True)
     console.print("Next: planwatch ingest csv YOUR-FILES, then planwatch status, then planwatch run.", soft_wrap=True)
 
 
@@ -214,11 +202,9 @@ def alerts(
     all_: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False, json: JsonFlag = False
 ) -> None:
     """The alerts that are firing, newest first, with their cause."""
-    from planwatch.pipeline import Pipeline
+    from planwatch.asking import alerts_of
 
-    pipeline = Pipeline(open_store(), receivers={})
-    pipeline.catch_up()
-    found = pipeline.engine.history() if all_ else pipeline.engine.active()
+    found = alerts_of(open_home(), all_)
     if json:
         print_json({"alerts": [a.model_dump() for a in found]})
         return
@@ -267,32 +253,6 @@ def schema(
     print_json(PUBLISHED[name].model_json_schema())
 
 
-OpsPort = Annotated[int | None, typer.Option(help="Port of /healthz, /readyz and /metrics; else the configured one.")]
-
-
-def open_home() -> Any:
-    """The chosen home."""
-    from planwatch.home import Home
-
-    return Home(_Options.home)
-
-
-@app.command()
-def bridge(ops_port: OpsPort = None) -> None:
-    """Read the sources' own topics and write the change log. Several may run. SIGTERM ends it cleanly."""
-    from planwatch.bridging import bridge as go
-
-    go(open_home(), ops_port)
-
-
-@app.command()
-def worker(ops_port: OpsPort = None) -> None:
-    """Fold the change log of the tenants that Kafka assigns, keep their series, raise alerts. Several may run."""
-    from planwatch.working import work
-
-    work(open_home(), ops_port)
-
-
 plan_app = typer.Typer(help="The plan document.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 
@@ -319,14 +279,9 @@ def plan_check(as_of: AsOf = None, json: JsonFlag = False) -> None:
 @app.command()
 def rebuild() -> None:
     """Delete what is derived (series, alert state) and make it anew from log, plan and configuration."""
-    from planwatch.pipeline import Pipeline
+    from planwatch.rebuilding import rebuild as go
 
-    store = open_store()
-    pipeline = Pipeline(store, receivers={})
-    pipeline.forget()
-    pipeline = Pipeline(store, receivers={})
-    pipeline.catch_up()
-    console.print("Rebuilt.")
+    console.print(go(open_home()))
 
 
 @app.command()
@@ -334,7 +289,7 @@ def doctor(json: JsonFlag = False) -> None:
     """Check configuration, plan, rules and stores, and say what to do about what is wrong."""
     from planwatch.doctor import examine
 
-    found = examine(_Options.home)
+    found = examine(chosen_home())
     if json:
         print_json({"checks": [c._asdict() for c in found]})
     else:
@@ -343,6 +298,9 @@ def doctor(json: JsonFlag = False) -> None:
             console.print(f"{sign}  {check.name}: {check.detail}", highlight=False, soft_wrap=True)
     if not all(c.ok for c in found):
         raise typer.Exit(1)
+
+
+add_to(app)
 
 
 def main() -> None:

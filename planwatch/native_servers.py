@@ -63,7 +63,8 @@ class KafkaServer(NativeServer):
         data = self.folder / "data"
         if (data / "meta.properties").exists():  # written last
             return
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # The first byte is small, so that the id never begins with a dash, which would be read as an option.
+        cluster = base64.urlsafe_b64encode(b"p" + secrets.token_bytes(15)).decode().rstrip("=")
         arguments = ["format", "--ignore-formatted", "--cluster-id", cluster, "--config", self._file.name]
         try:
             done = subprocess.run(  # noqa: S603 (our own command)

@@ -38,6 +38,8 @@ Progress = Callable[[int, int], None]  # messages done, messages in all
 
 DAY_US = 86_400_000_000
 CURSOR = ("cursor", "pipeline")
+#: A target is judged for so long after its period, so that its end (hit or missed) stands in the series too.
+ENDED_DAYS = 3
 #: Messages read and folded at a time.
 READ_MESSAGES = 50
 
@@ -251,7 +253,7 @@ class Pipeline:
             at = max(at, self.cursor.at)
         before = self.state.now
         try:
-            running = statuses(self.state, self.found, self.plan, at, running_only=True)
+            running = statuses(self.state, self.found, self.plan, at, ended_days=ENDED_DAYS)
         finally:
             self.state.now = before
         self.last_statuses = running
@@ -280,17 +282,7 @@ class Pipeline:
 
     def sources(self) -> Iterable[SourceHealth]:
         """Each source's account of every input."""
-        refused: dict[str, int] = self.store.quarantine.by_source()
-        for source in sorted({*self.state.counts, *refused}):
-            counts = self.state.counts.get(source, {"applied": 0, "duplicate": 0, "stale": 0})
-            bad = refused.get(source, 0)
-            yield SourceHealth(
-                source=source,
-                last_seen_at=self.state.last_seen.get(source, 0),
-                received=sum(counts.values()) + bad,
-                quarantined=bad,
-                **counts,
-            )
+        return source_health(self.state, self.store.quarantine.by_source())
 
     def _now(self) -> int:
         return self.store.now(self.state)
@@ -300,3 +292,17 @@ class Pipeline:
         written = max(cursor.written, written)
         self.cursor = cursor._replace(live=cursor.live or self.delivering, written=written)
         self.store.journal.put(*CURSOR, orjson.dumps(self.cursor._asdict()))
+
+
+def source_health(state: State, refused: Mapping[str, int]) -> Iterator[SourceHealth]:
+    """Each source's account of every input: what the state counts, and what was refused at the doors."""
+    for source in sorted({*state.counts, *refused}):
+        counts = state.counts.get(source, {"applied": 0, "duplicate": 0, "stale": 0})
+        bad = refused.get(source, 0)
+        yield SourceHealth(
+            source=source,
+            last_seen_at=state.last_seen.get(source, 0),
+            received=sum(counts.values()) + bad,
+            quarantined=bad,
+            **counts,
+        )

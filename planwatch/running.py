@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from alerts.receivers import make_receivers
 from boards.app import create_app
 from boards.server import serve
+from planwatch.home import Home
 from planwatch.ingesting import ingest
 from planwatch.pipeline import Pipeline
 from planwatch.printing import console, errors
@@ -34,16 +35,21 @@ DEMO_HISTORY_DAYS = 273
 BATCH_MAX = 2000
 
 
-def board_token(store: Store) -> str | None:
+def board_token(home: Home) -> str | None:
     """The board's token: from PLANWATCH_BOARD_TOKEN or the configured file."""
     if token := os.environ.get("PLANWATCH_BOARD_TOKEN"):
         return token
-    file = store.home.config.board.token_file
-    return (store.home.path / file).read_text(encoding="utf-8").strip() if file else None
+    file = home.config.board.token_file
+    return (home.path / file).read_text(encoding="utf-8").strip() if file else None
 
 
 def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> None:
     """Run until SIGINT or SIGTERM. Raises PlanwatchError where another run holds this home."""
+    if store.home.config.kafka is not None:
+        raise PlanwatchError(
+            f"{store.home.path}: this home has its log in Kafka, so its roles are processes of their own: `planwatch "
+            "stack` runs them all, or `planwatch bridge`, `worker`, `board` and `scheduler` one each."
+        )
     lease = Lease(store.home.data / "run.lock")
     if not lease.acquire():
         raise PlanwatchError(f"{store.home.path}: another `planwatch run` is at work on this home. Stop it first.")
@@ -56,7 +62,7 @@ def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> 
     try:
         if board:
             zone = store.home.config.calendar.time_zone
-            app = create_app(Views(pipeline), title=config.title, token=board_token(store), time_zone=zone)
+            app = create_app(Views(pipeline), title=config.title, token=board_token(store.home), time_zone=zone)
             server = serve(app, config.host, config.port if port is None else port).start()
             pipeline.engine.board_url = server.url
             console.print(f"Board: {server.url}", highlight=False, soft_wrap=True)

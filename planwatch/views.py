@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 import numpy as np
 
 from planwatch.deals import deals_that_matter, text_of
-from planwatch.pipeline import DAY_US, Pipeline
+from planwatch.pipeline import DAY_US
+from planwatch.store import Store
 from processors.attribution import assigned
 from processors.kpis import MEASURES
 from processors.measures import contributions
 from processors.measures import statuses as deal_statuses
 from processors.movement import BARS, SIGNS, Flow, flows
 from processors.projection import scope_codes
+from processors.query import Catalogue
 from processors.state import State, day_text
 from processors.status import sorted_by_stake, stake, statuses
 from processors.targets import elapsed, plan_targets
-from schemas.alert import Alert
+from schemas.alert import Alert, SourceHealth
 from schemas.base import PlanwatchError
 from schemas.board import BoardView, CurvePoint, Mark, Movement, MovementBar, MovementDeal, Row, Trust
 from schemas.calendar import Period
 from schemas.money import exponent
+from schemas.plan import Plan
 from schemas.status import TargetStatus
 
 STALE_S = 86_400
@@ -40,10 +45,38 @@ def short(value: Decimal, currency: str) -> str:
     return f"{value:.0f} {currency}".strip()
 
 
-class Views:
-    """The board's source over a pipeline."""
+class History(Protocol):
+    """The alerts that there were."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def history(self) -> list[Alert]:
+        """Every alert that has fired, newest first."""
+        ...
+
+
+class Live(Protocol):
+    """What views are made from: a pipeline, or a follower of its log. Its state may be read under `lock`."""
+
+    store: Store
+    plan: Plan
+    found: Catalogue
+    state: State
+    lock: threading.RLock
+    version: int
+
+    @property
+    def engine(self) -> History:
+        """The alerts."""
+        ...
+
+    def sources(self) -> Iterable[SourceHealth]:
+        """Each source's account of every input."""
+        ...
+
+
+class Views:
+    """The board's source over a pipeline or a follower."""
+
+    def __init__(self, pipeline: Live) -> None:
         self.pipeline = pipeline
         self._past: tuple[int, State] | None = None
         self._cached: tuple[object, list[TargetStatus]] | None = None

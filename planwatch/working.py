@@ -24,6 +24,7 @@ from ingest.door import PAYLOAD_BYTES_MAX, Refused
 from ingest.topic_quarantine import quarantine_record
 from planwatch import logs
 from planwatch.exporting import export
+from planwatch.grafana import annotator
 from planwatch.home import Home
 from planwatch.logs import fields
 from planwatch.ops import OpsServer, Problem
@@ -227,9 +228,7 @@ class _Reader:
 
     def read(self, offset: int, limit: int) -> Sequence[LogRecord]:
         """At most `limit` records from an offset on."""
-        return [
-            LogRecord(r.offset, r.key, r.value, produced_at(r.headers)) for r in self._reader.read(offset, limit)
-        ]
+        return [LogRecord(r.offset, r.key, r.value, produced_at(r.headers)) for r in self._reader.read(offset, limit)]
 
     def end(self) -> int:
         """The offset that the next record will get."""
@@ -246,4 +245,4 @@ def _receivers(home: Home) -> Mapping[str, Receiver]:
     def say(line: str) -> None:
         log.info("alert", extra=fields(tenant=home.config.tenant, text=line))
 
-    return make_receivers(home.config.receivers, say, home.path)
+    return make_receivers(home.config.receivers, say, home.path, grafana=lambda: annotator(home))

@@ -53,12 +53,13 @@ def _apply_one(state: State, change: dict[str, Any], touched: Touched) -> str:
     order = Order(change["version"], tie(change.get("sequence", 0), change["event_id"]), occurred_at, change["source"])
     values = change.get("fields") or {}
     effective = values.get("effective_from")
-    writes: dict[str, int] = {"exists": 0 if change["op"] == "delete" else 1}
+    writes: dict[str, int] = {}
     for name, value in values.items():
         writes[name] = state.encode(table.kinds.get(name, "text"), value)
     for name in change.get("nulled", ()):
         writes[name] = NULL
     writes.pop("effective_from", None)
+    writes["exists"] = 0 if change["op"] == "delete" else 1  # last: no field of a source may say so
 
     outcome = 0
     dated = EFFECTIVE.get(entity)

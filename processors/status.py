@@ -29,11 +29,11 @@ def statuses(
     projection: Projection | None = None,
     where: Mapping[str, str] | None = None,
     period: str | None = None,
-    running_only: bool = False,
+    ended_days: int | None = None,
 ) -> list[TargetStatus]:
     """The status of the plan's targets at `as_of`. The state must hold the changes up to then and no later ones.
 
-    With `running_only` only targets whose period is running.
+    With `ended_days` only targets whose period is running or ended at most so many days ago.
     """
     state.now = max(state.now, as_of)
     targets = plan_targets(state, found, plan, as_of)
@@ -42,8 +42,8 @@ def statuses(
         targets = [t for t in targets if t.period.label == period]
     for dim, scope in (where or {}).items():
         targets = [t for t in targets if t.dimension == dim and t.scope == scope]
-    if running_only:
-        targets = [t for t in targets if t.period.start <= today < t.period.end]
+    if ended_days is not None:
+        targets = [t for t in targets if t.period.start <= today < t.period.end + ended_days]
     projection = projection or PacingProjection(found)
     values: dict[tuple[str, str, str], dict[str, Decimal | None]] = {}
     outlooks: dict[tuple[str, str, str], Mapping[int, Outlook]] = {}

@@ -35,6 +35,10 @@ class Log(Protocol):
         """The last position; 0 when empty."""
         ...
 
+    def wait(self, after: int, timeout_s: float) -> bool:
+        """Wait until there is a message after a position. False when time is up."""
+        ...
+
 
 class Point(NamedTuple):
     """An absolute value under a fixed identity. `bucket` is microseconds UTC, the start of a minute or day."""

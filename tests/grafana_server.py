@@ -8,16 +8,18 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from storage.grafana import Grafana
 from tests.grafana_openapi import answer_faults, find, need_description, request_faults
 
 ADMIN, EDITOR, VIEWER = "glsa_admin", "glsa_editor", "glsa_viewer"
@@ -253,3 +255,17 @@ def _without_secrets(source: Json) -> Json:
         "secureJsonFields": dict.fromkeys(source["secureJsonData"], True),
         "readOnly": source.get("readOnly", False),
     }
+
+
+@pytest.fixture
+def grafana_server() -> Iterator[GrafanaServer]:
+    """A Grafana that nothing forbidden may reach."""
+    with GrafanaServer() as made:
+        yield made
+    assert made.violations == []
+
+
+@pytest.fixture
+def grafana(grafana_server: GrafanaServer) -> Grafana:
+    """That Grafana, asked with an administrator's token."""
+    return Grafana(grafana_server.url, ADMIN, timeout_s=5)

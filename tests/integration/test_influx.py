@@ -10,7 +10,6 @@ from collections.abc import Callable
 import pytest
 
 from schemas.clock import SystemClock
-from schemas.stack import InfluxConfig
 from storage import flux
 from storage.influx_names import decode_tag
 from storage.influx_series import InfluxSeries
@@ -276,9 +275,3 @@ class TestOutage:
         server.stop()
         server.start()
         assert reader.rows(query) == []
-
-
-def test_the_defaults_write_where_apply_makes_buckets() -> None:
-    """The default settings name two buckets, as the layout wants."""
-    settings = InfluxConfig()
-    assert settings.bucket != settings.live_bucket

@@ -43,6 +43,8 @@ class InfluxStub:
         self.judge: Judge = lambda _: ACCEPTED
         self.writes: list[Write] = []  # all requests, in the order in which they came
         self.stored: dict[tuple[str, str, int], dict[str, str]] = {}  # bucket, series, time → field → value
+        self.version = "2.7.12"
+        self.health = "pass"
         self.open = threading.Event()  # while it is not set, requests hang
         self.open.set()
         self.changed = threading.Condition()
@@ -147,8 +149,19 @@ class _Handler(BaseHTTPRequestHandler):
         write = Write(asked["bucket"][0], tuple(lines), self.headers["Authorization"], packed, time.monotonic())
         answer = self.server.stub._take(write)
         text = json.dumps({"code": "x", "message": answer.message}).encode() if answer.message else b""
-        self.send_response(answer.status)
-        for name, value in {**answer.headers, "Content-Length": str(len(text))}.items():
+        self._say(answer.status, text, answer.headers)
+
+    def do_GET(self) -> None:
+        stub = self.server.stub
+        if self.path == "/ping":
+            self._say(204, b"", {"X-Influxdb-Version": stub.version})
+        else:
+            health = json.dumps({"name": "influxdb", "message": f"the engine: {stub.health}", "status": stub.health})
+            self._say(200 if stub.health == "pass" else 503, health.encode(), {"Content-Type": "application/json"})
+
+    def _say(self, status: int, text: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(text))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)

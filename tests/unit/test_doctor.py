@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,26 @@ def test_servers_that_never_answer_hold_up_nothing(
     assert time.monotonic() - started < 5
     bad = [name for name, check in found.items() if not check.ok]
     assert len(bad) == 3
+    assert found["snapshots"].ok
+
+
+def test_a_check_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a client ignores its own timeouts, the deadline of all ends the wait, and the others are shown."""
+    release = threading.Event()
+
+    def hangs(*_: object) -> Iterator[Check]:
+        release.wait(30)
+        yield Check("Grafana", True, "too late")
+
+    monkeypatch.setattr(doctor_stack, "_grafana", hangs)
+    monkeypatch.setattr(doctor_stack, "DEADLINE_S", 1.0)
+    try:
+        found = by_name(examine(home(tmp_path, stack(closed_port(), closed_port(), 1))))
+    finally:
+        release.set()
+    assert found["Grafana"] == Check(
+        "Grafana", False, "no answer within 1 s: it hangs, or the network loses what it says"
+    )
     assert found["snapshots"].ok
 
 

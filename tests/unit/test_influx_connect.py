@@ -94,6 +94,27 @@ class TestOutOfReach:
         assert "http://127.0.0.1:9 does not answer" in finding.detail
         assert "influx.url" in finding.detail
 
+    @pytest.mark.parametrize("version", ["1.8.10", "v3.0.1", "of unknown version"])
+    def test_another_version(self, stub: InfluxStub, tmp_path: Path, version: str) -> None:
+        """Versions 1 and 3 are other products; the finding names the one that is needed."""
+        stub.version = version
+        (finding,) = check(Config(influx=InfluxConfig(url=stub.url)), "worker", tmp_path)
+        assert not finding.ok
+        assert version.removeprefix("v") in finding.detail
+        assert "influxdb:2.7" in finding.detail
+
+    def test_a_server_that_is_not_well(self, stub: InfluxStub, tmp_path: Path) -> None:
+        """What it says of itself is passed on; where it is well, the next finding is about the token."""
+        config = Config(influx=InfluxConfig(url=stub.url))
+        stub.health = "fail"
+        findings = check(config, "worker", tmp_path)
+        assert [finding.ok for finding in findings] == [True, False]
+        assert "the engine: fail" in findings[1].detail
+        stub.health = "pass"
+        findings = check(config, "worker", tmp_path)
+        assert [finding.ok for finding in findings] == [True, True, False]
+        assert "no token" in findings[2].detail
+
     def test_reading(self, tmp_path: Path) -> None:
         """An error that a person can use."""
         keep(tmp_path, "board", "t")
@@ -109,9 +130,9 @@ class TestOutOfReach:
         writer = make(timeout_s=0.2)
         series = InfluxSeries(settings, "t", writer=writer, reader=InfluxReader(settings, lambda: None))  # type: ignore[arg-type, return-value]
         series.write("day", [value("a", 1.0)])
-        with pytest.raises(PlanwatchError, match="nothing is deleted, because points still wait: .*503: full"):
+        with pytest.raises(PlanwatchError, match=r"nothing is deleted, because points still wait: .*503: full"):
             series.clear()
-        with pytest.raises(PlanwatchError, match="not all points that are to be read are written: .*503: full"):
+        with pytest.raises(PlanwatchError, match=r"not all points that are to be read are written: .*503: full"):
             series.read("day", "revenue", "rep", "a", "2017-Q2", "value")
 
     def test_a_process_without_the_token(self) -> None:

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -113,6 +114,28 @@ class TestWriting:
         assert writer.flush(10)
         assert (stub.values("live"), stub.values("day")) == ({"new": "1.0"}, {"old": "1.0"})
         assert (writer.write_errors, writer.points_dropped, writer.waiting, writer.durable("t")) == (0, 0, 0, 1)
+
+    def test_many_threads(self, make: Make, stub: InfluxStub) -> None:
+        """Tenants are worked on by threads of their own: nothing gets lost or mixed up."""
+        writer = make(batch_points=50)
+
+        def work(tenant: str) -> None:
+            for position in range(1, 41):
+                writer.add(
+                    "day",
+                    tenant,
+                    position,
+                    [value(f"{tenant}{position}", float(position)), value(tenant, float(position))],
+                )
+                writer.advance(tenant, position)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, "abcdefgh"))
+        assert writer.flush(10)
+        assert {writer.durable(tenant) for tenant in "abcdefgh"} == {40}
+        expected = {f"{tenant}{position}": f"{position}.0" for tenant in "abcdefgh" for position in range(1, 41)}
+        assert stub.values("day") == expected | dict.fromkeys("abcdefgh", "40.0")
+        assert (writer.waiting, writer.points_dropped) == (0, 0)
 
     def test_an_unknown_grain(self, make: Make) -> None:
         """A third grain has no bucket."""

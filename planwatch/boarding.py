@@ -1,0 +1,53 @@
+"""`planwatch board`: the web board of a tenant whose log is in Kafka."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from boards.app import create_app
+from boards.server import serve
+from planwatch import logs
+from planwatch.following import Follower
+from planwatch.home import Home
+from planwatch.logs import fields
+from planwatch.ops import OpsServer, Problem
+from planwatch.printing import console
+from planwatch.roles import kafka_of, made_metrics, ops_of, stopped_by_signals
+from planwatch.running import board_token
+from planwatch.views import Views
+
+log = logging.getLogger("planwatch.board")
+
+
+def board(home: Home, port: int | None, ops_port: int | None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    logs.setup()
+    kafka_of(home)
+    follower = Follower(home)
+    config = home.config.board
+    zone = home.config.calendar.time_zone
+    app = create_app(Views(follower), title=config.title, token=board_token(home), time_zone=zone)
+    server = serve(app, config.host, config.port if port is None else port)
+
+    def problems() -> list[Problem]:
+        if follower.failing:
+            return [Problem("kafka", follower.failing)]
+        if follower.behind is None or follower.behind > 0:
+            return [Problem("log", f"catching up: {follower.behind or 'some'} messages behind")]
+        return []
+
+    ops = OpsServer(ops_of(home, ops_port), made_metrics("board"), problems)
+    ops.start()
+    server.start()
+    logs.adopt()
+    console.print(f"Board: {server.url}", highlight=False, soft_wrap=True)
+    try:
+        with stopped_by_signals() as stop:
+            following = threading.Thread(target=follower.run, args=(stop,), name="planwatch-follow", daemon=True)
+            following.start()
+            stop.wait()
+    finally:
+        server.stop()
+        ops.stop()
+    log.info("board stopped", extra=fields(position=follower.state.position))

@@ -1,0 +1,133 @@
+"""A follower: the state of one tenant from its log, and its alerts from their topic. It writes nothing.
+
+What it shows is computed from the same log by the same core as a worker's figures; so the web board needs no worker's
+word, and any number of boards may run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+
+from planwatch.home import Home
+from planwatch.logs import fields
+from planwatch.pipeline import source_health
+from planwatch.roles import kafka_of
+from planwatch.store import Store
+from processors.fold import apply
+from processors.state import State
+from schemas.alert import Alert, SourceHealth
+from schemas.base import PlanwatchError
+from schemas.events import AlertEvent
+from schemas.message import decode_message
+from storage.backoff import jittered_s
+from storage.kafka_table import TopicTable
+
+log = logging.getLogger("planwatch.board")
+
+READ_MESSAGES = 50
+WAIT_S = 0.5
+#: How often alerts and quarantine are looked at, and a page is drawn anew because time has passed.
+SLOW_S = 2.0
+RETRY_FIRST_S, RETRY_MAX_S = 0.5, 10.0
+
+
+class AlertFeed:
+    """A tenant's alerts as the alerts topic has them."""
+
+    def __init__(self, home: Home) -> None:
+        kafka = kafka_of(home)
+        self._alerts: dict[bytes, Alert] = {}
+        self._table = TopicTable(kafka, kafka.topic("alerts"), f"{home.config.tenant}|".encode(), self._take)
+
+    def refresh(self) -> int:
+        """Read what is new; returns how many alerts changed."""
+        return self._table.refresh()
+
+    def history(self) -> list[Alert]:
+        """Every alert that has fired, newest first."""
+        return sorted(self._alerts.values(), key=lambda a: -(a.fired_at or 0))
+
+    def active(self) -> list[Alert]:
+        """Those that have not resolved, newest first."""
+        return [a for a in self.history() if a.state != "resolved"]
+
+    def _take(self, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._alerts.pop(key, None)
+            return
+        try:
+            self._alerts[key] = AlertEvent.model_validate_json(value).alert
+        except ValueError as error:
+            log.warning(
+                "an alert event cannot be read", extra=fields(key=key.decode(errors="replace"), reason=str(error))
+            )
+
+
+class Follower:
+    """What a board is drawn from: the state, kept up with the log by a thread, under `lock`."""
+
+    def __init__(self, home: Home) -> None:
+        self.store = Store(home)
+        self.plan, self.found = home.plan(), home.catalogue()
+        self.engine = AlertFeed(home)
+        self.state = self.store.snapshot() or State(home.config)
+        self.lock = threading.RLock()
+        self.version = 0
+        self.behind: int | None = None  # messages; none: not known yet
+        self.failing = ""  # why nothing new can be read; empty: it can
+        self._home = home
+        self._failures = 0
+        self._refused: dict[str, int] = {}
+
+    def sources(self) -> Iterable[SourceHealth]:
+        """Each source's account of every input."""
+        return source_health(self.state, self._refused)
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until `stop` is set. While Kafka is away the last state is shown, and said to be old."""
+        looked_at = 0.0
+        while not stop.is_set():
+            try:
+                self._follow()
+                if time.monotonic() - looked_at >= SLOW_S:
+                    looked_at = time.monotonic()
+                    self.engine.refresh()
+                    self._refused = self.store.quarantine.by_source()
+                    self.version += 1
+                self._went_well()
+            except PlanwatchError as error:
+                self._failed(error)
+                stop.wait(jittered_s(self._failures, RETRY_FIRST_S, RETRY_MAX_S))
+
+    def _follow(self) -> None:
+        entries = self.store.log.read(self.state.position, READ_MESSAGES)
+        for entry in entries:
+            with self.lock:
+                try:
+                    changes = decode_message(
+                        entry.payload, tenant=self._home.config.tenant, extra_fields=self._home.config.fields
+                    )
+                    apply(self.state, changes)
+                except ValueError:
+                    log.debug("a message is passed over, as the workers do", extra=fields(position=entry.position))
+                self.state.position = entry.position
+                self.version += 1
+        if entries:
+            self.behind = max(self.store.log.end() - self.state.position, 0)
+        else:
+            self.behind = 0
+            self.store.log.wait(self.state.position, WAIT_S)
+
+    def _failed(self, error: PlanwatchError) -> None:
+        self._failures += 1
+        self.failing = str(error)
+        if self._failures == 1:
+            log.warning("the log cannot be followed", extra=fields(reason=str(error)))
+
+    def _went_well(self) -> None:
+        if self._failures:
+            log.warning("the log is followed again")
+        self._failures, self.failing = 0, ""
