@@ -13,7 +13,7 @@ from planwatch.home import Home
 from planwatch.logs import fields
 from planwatch.ops import OpsServer, Problem
 from planwatch.printing import console
-from planwatch.roles import kafka_of, made_metrics, ops_of, stopped_by_signals
+from planwatch.roles import begin, kafka_of, made_metrics, ops_of, stopped_by_signals
 from planwatch.running import board_token
 from planwatch.views import Views
 
@@ -22,7 +22,7 @@ log = logging.getLogger("planwatch.board")
 
 def board(home: Home, port: int | None, ops_port: int | None) -> None:
     """Serve until SIGTERM or SIGINT."""
-    logs.setup()
+    begin(home)
     kafka_of(home)
     follower = Follower(home)
     config = home.config.board

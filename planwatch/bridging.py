@@ -14,7 +14,7 @@ from planwatch.ingesting import find_mapping
 from planwatch.logs import fields
 from planwatch.metrics import Metrics
 from planwatch.ops import OpsServer, Problem
-from planwatch.roles import every, kafka_of, made_metrics, ops_of, stopped_by_signals
+from planwatch.roles import begin, every, kafka_of, made_metrics, ops_of, stopped_by_signals
 from schemas.base import PlanwatchError
 from schemas.clock import SystemClock
 
@@ -47,7 +47,7 @@ def routes_of(home: Home) -> dict[str, Route]:
 
 def bridge(home: Home, ops_port: int | None) -> None:
     """Bridge until SIGTERM or SIGINT."""
-    logs.setup()
+    begin(home)
     kafka, metrics = kafka_of(home), made_metrics("bridge")
     one = Bridge(kafka, routes_of(home), partial(_observe, metrics))
 

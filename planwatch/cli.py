@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from planwatch import __version__
 from planwatch.cli_common import JsonFlag, choose_home, chosen_home, open_home, open_store
@@ -295,7 +296,7 @@ def doctor(json: JsonFlag = False) -> None:
     else:
         for check in found:
             sign = "[green]ok[/green]" if check.ok else "[red]not ok[/red]"
-            console.print(f"{sign}  {check.name}: {check.detail}", highlight=False, soft_wrap=True)
+            console.print(f"{sign}  {check.name}: {escape(check.detail)}", highlight=False, soft_wrap=True)
     if not all(c.ok for c in found):
         raise typer.Exit(1)
 

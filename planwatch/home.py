@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -65,6 +65,8 @@ def read_model(path: Path, model: type[M]) -> M:
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc']) or '(file)'}: {e['msg']}" for e in error.errors()]
         raise PlanwatchError(f"{path}:\n" + "\n".join(lines)) from None
+    except SettingsError as error:
+        raise PlanwatchError(f"{path}: a PLANWATCH_ variable of the environment cannot be read: {error}.") from None
 
 
 #: Settings of the stack: those of a tenant's home come from the home that runs it.

@@ -15,6 +15,8 @@ from storage.ports import Point
 MINUTE_US = 60_000_000
 #: The period of what counts now, in whatever period it may fall: all open deals.
 WHOLE = "all"
+#: The field that says 1 where a ratio has no value (any more): nothing else can take a point of a series back.
+NO_VALUE = "no_value"
 #: A target's state as a number, so that a series can hold it; worse is lower.
 STATUS_CODES: Mapping[TargetState, float] = {
     "no_data": 0.0,
@@ -91,18 +93,23 @@ class ValuePoints:
             scope = "" if dim == "company" else self._totals.state.names.text(code) or ""
             sums = _Sums(self._totals, dim, code, months)
             values = self._kpi_values(measures, sums)
-            points += [Point(name, dim, scope, label, bucket, "value", value) for name, value in values.items()]
+            points += [Point(name, dim, scope, label, bucket, field, value) for (name, field), value in values.items()]
         return points
 
-    def _kpi_values(self, measures: set[str], sums: _Sums) -> dict[str, float]:
-        values: dict[str, float] = {}
+    def _kpi_values(self, measures: set[str], sums: _Sums) -> dict[tuple[str, str], float]:
+        """(KPI, field) → value. A ratio may lose its value again, and says by `no_value` whether it has."""
+        values: dict[tuple[str, str], float] = {}
         for measure in measures:
             for name, kpi, used, scale in self._kpis[measure]:
-                if name in values or (sums.months is None and not self._open.issuperset(used)):
+                if (name, NO_VALUE) in values or (sums.months is None and not self._open.issuperset(used)):
                     continue
-                value = sums[measure] / scale if scale else self._evaluated(kpi, used, sums)
+                if scale:
+                    values[name, "value"] = sums[measure] / scale
+                    continue
+                value = self._evaluated(kpi, used, sums)
+                values[name, NO_VALUE] = float(value is None)
                 if value is not None:
-                    values[name] = value
+                    values[name, "value"] = value
         return values
 
     def _evaluated(self, kpi: Kpi, used: tuple[str, ...], sums: _Sums) -> float | None:

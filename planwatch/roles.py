@@ -15,6 +15,15 @@ from schemas.base import PlanwatchError
 from schemas.stack import InfluxConfig, KafkaConfig, OpsConfig
 
 
+def begin(home: Home) -> None:
+    """Logs in one form, and no secret of the home in them."""
+    from planwatch import logs
+    from planwatch.hidden import hide_secrets
+
+    logs.setup()
+    hide_secrets(home)
+
+
 def kafka_of(home: Home) -> KafkaConfig:
     """The settings of Kafka. Raises PlanwatchError where there are none."""
     if home.config.kafka is None:

@@ -9,7 +9,7 @@ from planwatch.doctor_stack import source_topics
 from planwatch.home import Home
 from planwatch.metrics import Metrics
 from planwatch.ops import OpsServer
-from planwatch.roles import influx_of, kafka_of, made_metrics, ops_of, stopped_by_signals
+from planwatch.roles import begin, influx_of, kafka_of, made_metrics, ops_of, stopped_by_signals
 from planwatch.scheduler import Job, build, check_job, gauges_job, snapshot_job
 from schemas.clock import SystemClock
 from storage import influx_check
@@ -22,7 +22,7 @@ log = logging.getLogger("planwatch.scheduler")
 
 def schedule(home: Home, ops_port: int | None) -> None:
     """Run the jobs until SIGTERM or SIGINT."""
-    logs.setup()
+    begin(home)
     metrics = made_metrics("scheduler")
     # One file for all schedulers that share the home: what one has done, another does not do again.
     journal = SqliteJournal(home.data / "scheduler.sqlite")

@@ -75,9 +75,7 @@ def _stack(home: Home) -> Parts:
 
     config, kafka = home.config, home.config.kafka
     assert kafka is not None
-    series: Series = SqliteSeries(home.data / "series.sqlite")
-    if config.influx is not None:
-        settings = settings_of(config)
-        reader = InfluxReader(settings, lambda: connect(config, "board", home.stack_path))
-        series = InfluxSeries(settings, config.tenant, reader=reader)
+    settings = settings_of(config)
+    reader = InfluxReader(settings, lambda: connect(config, "board", home.stack_path))
+    series = InfluxSeries(settings, config.tenant, reader=reader)
     return Parts(KafkaLog(kafka, config.tenant), series, MemoryJournal(), TopicQuarantine(kafka, config.tenant))

@@ -28,7 +28,7 @@ from planwatch.grafana import annotator
 from planwatch.home import Home
 from planwatch.logs import fields
 from planwatch.ops import OpsServer, Problem
-from planwatch.roles import influx_of, instance, kafka_of, made_metrics, ops_of
+from planwatch.roles import begin, influx_of, instance, kafka_of, made_metrics, ops_of
 from planwatch.tenant import LiveTenant, Shared
 from planwatch.watchdog import Watchdog, restart_in_place
 from processors.runners.partition import LogRecord, PartitionRunner, Unusable
@@ -55,7 +55,7 @@ STOP_S = 25.0
 
 def work(home: Home, ops_port: int | None) -> None:
     """Work until SIGTERM or SIGINT. A process that stalls, stood still or lost Faust starts itself anew."""
-    logs.setup()
+    begin(home)
     role = _Worker(home, ops_port)
     try:
         asyncio.run(role.run())

@@ -94,11 +94,13 @@ class Delivery:
             present = [line for line in lines if not line.owner.gone]
             if not present:
                 return True
-            if not self._may_write():
+            body = "\n".join([line.text for line in present]).encode("utf-8", "replace")
+            packed = gzip.compress(body, 1) if len(body) >= GZIP_MIN_BYTES else None
+            if not self._may_write():  # asked last: nothing that takes time lies between the answer and the request
                 self.stopping.wait(FENCE_POLL_S)
                 continue
             try:
-                self._post(bucket, present)
+                self._post(bucket, packed or body, "gzip" if packed else "identity")
             except ApiException as error:
                 self._judge(bucket, error)
             except (HTTPError, OSError, UnicodeDecodeError) as error:
@@ -109,13 +111,9 @@ class Delivery:
                 return True
         return False
 
-    def _post(self, bucket: str, lines: Sequence[Line]) -> None:
-        body = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
-        packed = {}
-        if len(body) >= GZIP_MIN_BYTES:
-            body, packed = gzip.compress(body, 1), {"content_encoding": "gzip"}
+    def _post(self, bucket: str, body: bytes, encoding: str) -> None:
         service = WriteService(self.client.api_client)
-        service.post_write(org=self._settings.org, bucket=bucket, body=body, precision="us", **packed)
+        service.post_write(self._settings.org, bucket, body, precision="us", content_encoding=encoding)
 
     def _judge(self, bucket: str, error: ApiException) -> None:
         """Raise Refused, or wait before the next try."""

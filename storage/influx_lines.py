@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from influxdb_client.client.write.point import Point as ClientPoint
 
-from storage.influx_names import encode_tag, measurement_of
+from storage.influx_names import KPI_FIELDS, encode_tag, measurement_of
 
 #: kpi, dimension, scope, period, bucket (microseconds UTC), field: a point without its value.
 PointKey = tuple[str, str, str, str, int, str]
@@ -37,7 +37,7 @@ class Lines:
         at = 0
         head = ""
         for (kpi, dimension, scope, period, bucket, field), value in points:
-            identity = (tenant, field == "value", kpi, dimension, scope, period)
+            identity = (tenant, field in KPI_FIELDS, kpi, dimension, scope, period)
             if identity != before or bucket != at:
                 if before is not None:
                     yield f"{head}{fields} {at}", values

@@ -36,9 +36,13 @@ def decode_tag(tag: str) -> str:
     return text
 
 
+#: The fields of a KPI's points: its value, and 1 where it has none.
+KPI_FIELDS = frozenset({"value", "no_value"})
+
+
 def measurement_of(field: str) -> str:
-    """The measurement in which a point's field lives: `kpi` for the value of a KPI, `target` for all others."""
-    return "kpi" if field == "value" else "target"
+    """The measurement in which a point's field lives: `kpi` for the value of a KPI, `target` for those of a target."""
+    return "kpi" if field in KPI_FIELDS else "target"
 
 
 def _percent(found: re.Match[str]) -> str:

@@ -19,11 +19,11 @@ _OWN_COLUMNS = ("result", "table")
 
 
 class InfluxReader:
-    """Asks with the token of one role. `connect` gives a client, and is asked again when InfluxDB refuses its token."""
+    """Asks with the token of one role. `connect` gives a client when it is first used, and again when InfluxDB refuses."""
 
     def __init__(self, settings: InfluxConfig, connect: Callable[[], InfluxDBClient]) -> None:
         self._settings, self._connect = settings, connect
-        self._client = connect()
+        self._client: InfluxDBClient | None = None
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         """The rows of all tables of a Flux query, in order, each as column → value; an empty text is None.
@@ -38,7 +38,7 @@ class InfluxReader:
         except ApiException as error:
             if error.status != 401:
                 raise self._unanswered(error) from None
-            self._client = self._connect()  # a new token may have been made
+            self._client = None  # a new token may have been made
         except (HTTPError, OSError, FluxQueryException, FluxCsvParserException) as error:
             raise self._unanswered(error) from None
         try:
@@ -47,6 +47,7 @@ class InfluxReader:
             raise self._unanswered(error) from None
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
+        self._client = self._client or self._connect()
         found: list[dict[str, Any]] = []
         for record in self._client.query_api().query_stream(query, org=self._settings.org):
             if len(found) == ROWS_MAX:

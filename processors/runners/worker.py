@@ -34,6 +34,8 @@ ARRIVED_MAX, TURN_RECORDS = 1_000, 500
 #: Unacknowledged records remembered per partition; beyond it only the oldest holds the offset.
 UNACKED_MAX = 1_000
 IDLE_S = 0.05
+#: So long after the last record a backlog is read from the log directly.
+DRY_S = 5.0
 #: How often it is looked whether a snapshot is due.
 SAVE_LOOK_S = 1.0
 PUBLISH_TIMEOUT_S = 30.0
@@ -153,6 +155,7 @@ class FaustWorker:
         self._kafka_failures = 0
         self._resume_at = 0.0
         self._ticked_at = self._saved_at = 0.0
+        self._arrived_at = 0.0
         self._steps = 0
         self._working = False
         self._pulse_at = time.monotonic()
@@ -166,9 +169,12 @@ class FaustWorker:
         self._make_app(settings.kafka)
 
     def _make_app(self, kafka: KafkaConfig) -> None:
-        raw: Any = faust.Schema(
-            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
-        )
+        def raw() -> Any:
+            # One each: whoever is given a schema changes it.
+            return faust.Schema(
+                key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
+            )
+
         self.app = faust.App(
             f"{kafka.prefix}-worker",
             broker=[f"kafka://{server}" for server in kafka.servers],
@@ -189,8 +195,10 @@ class FaustWorker:
             web_enabled=False,
             worker_redirect_stdouts=False,
         )
-        self._topics = {name: self.app.topic(kafka.topic(name), schema=raw) for name in ("changes", "status", "alerts")}
-        self._table = self.app.Table("alert-state", partitions=kafka.partitions, schema=raw)
+        self._topics = {
+            name: self.app.topic(kafka.topic(name), schema=raw()) for name in ("changes", "status", "alerts")
+        }
+        self._table = self.app.Table("alert-state", partitions=kafka.partitions, key_type=bytes, value_type=bytes)
         self._table.on_recover(self._on_recovered)
         self.app.agent(self._topics["changes"], name="fold")(self._receive)
         handlers: dict[Any, Any] = {
@@ -285,6 +293,7 @@ class FaustWorker:
 
     async def _receive(self, stream: Any) -> None:
         async for event in stream.noack().events():
+            self._arrived_at = time.monotonic()
             await self._arrived.put(event)
             self._wake.set()
 
@@ -359,13 +368,22 @@ class FaustWorker:
         runner = opened.runner
         if any(t.lost_points() for t in opened.tenants):
             raise _PointsLost("points were dropped while the series store was away; the log is replayed from there")
-        if not runner.live:
+        if not runner.live or self._is_dry(runner):
             await self._in_thread(runner.catch_up)
         elif events:
             await self._in_thread(runner.take, [_record(event) for event in events])
         if runner.live and ticking:
             await self._in_thread(runner.tick)
         return bool(events) or not runner.live
+
+    def _is_dry(self, runner: PartitionRunner) -> bool:
+        """Whether the log holds records that the stream does not bring: then they are read straight from it."""
+        tp = faust.types.TP(self._topics["changes"].get_topic_name(), runner.partition)
+        runner.end = max(runner.end, self.app.consumer.highwater(tp) or 0)
+        if runner.behind == 0 or time.monotonic() - self._arrived_at < DRY_S:
+            return False
+        log.warning("the stream brings nothing, the log is read", extra={"partition": runner.partition})
+        return True
 
     async def _opened(self, partition: int, now: float) -> _Partition | None:
         if now < self._reopen_at.get(partition, 0.0):

@@ -70,10 +70,10 @@ def gap_words(a: Ask) -> str:
     value = f"""from(bucket: {a.bucket})
   |> range(start: {EPOCH}, stop: {a.stop})
   |> filter(fn: (r) => r._measurement == "kpi" and r.tenant == {a.tenant} and r.kpi == "average_deal_size"
-      and {" and ".join(subject(a))} and r.period == {a.period} and r._field == "value")
+      and {" and ".join(subject(a))} and r.period == {a.period})
   |> last()
   |> group()
-  |> map(fn: (r) => ({{k: "k", name: "average", size: r._value}}))"""
+  |> map(fn: (r) => ({{k: "k", name: if r._field == "value" then "average" else "none", size: r._value}}))"""
     return f"""import "math"
 {SHORT}
 target = {headline(a)}
@@ -85,6 +85,7 @@ union(tables: [target, average])
   |> group()
   |> pivot(rowKey: ["k"], columnKey: ["name"], valueColumn: "size")
   |> filter(fn: (r) => exists r.gap)
+  |> map(fn: (r) => ({{r with average: if exists r.none and r.none == 1.0 then 0.0 else r.average}}))
   |> map(fn: (r) => ({{r with more: if exists r.average and r.average > 0.0 then math.ceil(x: r.gap / r.average) else 0.0}}))
   |> map(fn: (r) => ({{
       sentence: if r.gap <= 0.0 then "The target is reached."

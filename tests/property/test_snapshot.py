@@ -23,7 +23,7 @@ from tests.property.oracle_histories import DAY_US, FIRST_DAY, History, random_h
 SEEDS = st.integers(min_value=0, max_value=2**32)
 FOUND = catalogue()
 #: Names that a mapped field may have and a careless format may take for its own.
-HOSTILE = ("event", "dated", "ids", "stage.rival", "dated.value", "0", "é\n\"\\", "")
+HOSTILE = ("event", "dated", "ids", "stage.rival", "dated.value", "0", 'é\n"\\', "")
 
 
 def any_history(seed: int) -> History:

@@ -14,7 +14,7 @@ from schemas.clock import ManualClock
 from storage.influx_writer import DAY_US
 from storage.ports import Record
 from tests.unit.influx_samples import NOW_US, Gate, Make, make, stub, until, value, values
-from tests.unit.influx_stub import Answer, InfluxStub
+from tests.unit.influx_stub import ACCEPTED, Answer, InfluxStub, Write
 
 __all__ = ["make", "stub"]
 
@@ -64,12 +64,28 @@ class TestWriting:
         assert all(write.packed for write in stub.writes)
         assert len(stub.values("day")) == 99
 
+    def test_memory_is_given_back_batch_by_batch(self, make: Make, stub: InfluxStub) -> None:
+        """What the server has taken no longer counts, though more of the same moment is still to be sent."""
+        waiting: list[int] = []
+
+        def judge(_: Write) -> Answer:
+            waiting.append(writer.waiting)
+            return ACCEPTED
+
+        stub.judge = judge
+        writer = make(batch_points=10)
+        writer.add("day", "t", 1, values(30))
+        assert writer.flush(10)
+        assert (waiting, writer.waiting) == ([30, 20, 10], 0)
+
     def test_at_most_every_so_often(self, make: Make, stub: InfluxStub) -> None:
         """What comes while a batch is young waits for the next, unless somebody wants it now."""
         writer = make(flush_ms=60_000)
         writer.add("day", "t", 1, [value("a", 1.0)])
         stub.wait(lambda: len(stub.writes) == 1)
         writer.add("day", "t", 2, [value("b", 1.0)])
+        with stub.changed:
+            assert not stub.changed.wait_for(lambda: len(stub.writes) > 1, 0.1)
         writer.add("day", "t", 2, [value("c", 1.0)])
         assert writer.flush(10)
         assert [len(write.lines) for write in stub.writes] == [1, 2]
@@ -109,6 +125,7 @@ class TestWriting:
         writer.add("minute", "t", 1, [Record("source", {"scope": "old"}, {"value": 1}, week_ago)])
         writer.add("day", "t", 1, [value("old", 1.0, 0)])
         writer.advance("t", 1)
+        assert writer.waiting == 3
         clock.now_us += DAY_US
         may_write.set()
         assert writer.flush(10)

@@ -154,9 +154,7 @@ class TestWhatSurvives:
     @pytest.mark.parametrize("count", [63, 64, 65, 200])
     def test_many_records_can_be_changed_after(self, count: int) -> None:
         """Columns as long as they were, and they grow on."""
-        first = [
-            change(f"d{i}", 1, fields={"stage": "Open", "amount": i, "owner": f"r{i % 3}"}) for i in range(count)
-        ]
+        first = [change(f"d{i}", 1, fields={"stage": "Open", "amount": i, "owner": f"r{i % 3}"}) for i in range(count)]
         more = [change(f"d{i}", 2, fields={"amount": 2 * i, "owner": "r9"}) for i in (0, count - 1, count, 3 * count)]
         last = change(f"d{3 * count}", 3, fields={"stage": "Open"})
         state = fold(saved(fold(State(CONFIG), *first)), *more, last)

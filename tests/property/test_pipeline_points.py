@@ -1,0 +1,121 @@
+"""Points and alerts are a function of the log: however messages arrive, and wherever the process dies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.change import Change
+from schemas.config import CalendarConfig, Config, Stage
+from schemas.message import encode_changes
+from schemas.plan import Plan, Target
+from tests.property.pipelines import (
+    FOUND,
+    Crash,
+    Identity,
+    Process,
+    World,
+    known,
+    one_message_a_minute,
+    random_world,
+    transitions,
+)
+
+SEEDS = st.integers(min_value=0, max_value=2**32)
+DEATHS = 3
+
+
+def disturbed(world: World, draw: random.Random, *, stack: bool, whole: bool, torn: bool) -> Process:
+    """The same log under disturbances: cut anywhere or (`whole`) message by message, deaths and new starts.
+
+    Embedded, a process dies between two takes or, `torn`, at any write. In the stack it dies at any write, and what the
+    turn has changed of the alert state is lost with it; `torn`: the changelog has some of that.
+    """
+    process, deaths, more = Process(world, stack=stack), 0, True
+    while more:
+        if (stack or torn) and deaths < DEATHS and draw.random() < 0.4:
+            process.fuse.left = draw.randint(0, 12)
+        try:
+            more = process.take(1 if whole else draw.choice((1, 2, 3, 5, 50)))
+            process.fuse.left = None
+            process.series.flush(draw.choice((0, 1, 3, 100)))
+            if draw.random() < 0.4:
+                process.save()
+            if deaths < DEATHS and draw.random() < 0.3:
+                raise Crash
+        except Crash:
+            if torn:
+                process.publish(draw.randint(0, 8))
+            deaths, more = deaths + 1, True
+            process.die()
+    return process
+
+
+def one_world(draw: random.Random, seed: int) -> tuple[World, Process, bool]:
+    """A log, the process that nothing disturbs, and whether it must be taken message by message to be comparable."""
+    world = random_world(seed)
+    if draw.random() < 0.3:
+        world = world._replace(config=world.config.model_copy(update={"live_series_days": 7}))
+    whole = draw.random() < 0.5
+    if not whole:
+        world = one_message_a_minute(world)
+    return world, Process(world).run(1 if whole else 1_000), whole
+
+
+def check_restarts_change_nothing(seed: int) -> None:
+    """The same points, alerts and counts as without any disturbance, embedded and in the stack."""
+    draw = random.Random(seed)
+    world, calm, whole = one_world(draw, seed)
+    rough = disturbed(world, draw, stack=draw.random() < 0.6, whole=whole, torn=False)
+    assert rough.series.contents() == calm.series.contents()
+    assert transitions(rough.alerts()) == transitions(calm.alerts())
+    assert rough.pipeline.state.counts == calm.pipeline.state.counts
+
+
+def check_no_death_loses_a_point(seed: int) -> None:
+    """Dead in the midst of a write, with half of the alert state written: the same points and counts, and the same fires."""
+    draw = random.Random(seed)
+    world, calm, whole = one_world(draw, seed)
+    rough = disturbed(world, draw, stack=draw.random() < 0.5, whole=whole, torn=True)
+    assert rough.series.contents() == calm.series.contents()
+    assert rough.pipeline.state.counts == calm.pipeline.state.counts
+    fires = [{alert.id.rpartition("|")[0] for alert in p.pipeline.engine.active()} for p in (calm, rough)]
+    assert fires[0] == fires[1]
+
+
+def check_cuts_change_no_last_point(seed: int) -> None:
+    """All at once, one by one, or in between: what a reader sees at any minute and day is the same.
+
+    A finer cut writes more points, never others. Where it wrote one of something that was nothing before and after, it is
+    a 0 of an amount or a count, or a ratio that says by `no_value` that it has none.
+    """
+    draw, world = random.Random(seed), random_world(seed)
+    at_once = Process(world).run(1_000).series.contents()
+    by_one = Process(world).run(1).series.contents()
+    between = Process(world)
+    while between.take(draw.randint(1, 5)):
+        pass
+    for coarse, fine in ((at_once, by_one), (at_once, between.series.contents())):
+        for identity, points in coarse.items():
+            assert points.items() <= fine[identity].items(), identity
+        for identity, points in known(fine).items():
+            if identity[5] == "value":
+                assert _steps(identity, points) == _steps(identity, known(coarse).get(identity, {})), identity
+
+
+def _steps(identity: Identity, points: Mapping[int, float | None]) -> list[tuple[int, float | None]]:
+    """Where a series changes; before its first point an amount or a count is 0, and a ratio is none."""
+    last = 0.0 if FOUND.kpis[identity[1]].additive else None
+    found: list[tuple[int, float | None]] = []
+    for bucket, value in sorted(points.items()):
+        if value != last:
+            found.append((bucket, value))
+        last = value
+    return found
+
+
+CHECKS = (check_restarts_change_nothing, check_no_death_loses_a_point, check_cuts_change_no_last_point)
