@@ -21,7 +21,6 @@ from processors.state import State
 from schemas.alert import Alert, SourceHealth
 from schemas.base import PlanwatchError
 from schemas.events import AlertEvent
-from schemas.message import decode_message
 from storage.backoff import jittered_s
 from storage.kafka_table import TopicTable
 
@@ -104,16 +103,10 @@ class Follower:
 
     def _follow(self) -> None:
         entries = self.store.log.read(self.state.position, READ_MESSAGES)
-        for entry in entries:
+        for message in self.store.decoded(entries):
             with self.lock:
-                try:
-                    changes = decode_message(
-                        entry.payload, tenant=self._home.config.tenant, extra_fields=self._home.config.fields
-                    )
-                    apply(self.state, changes)
-                except ValueError:
-                    log.debug("a message is passed over, as the workers do", extra=fields(position=entry.position))
-                self.state.position = entry.position
+                apply(self.state, message.changes)
+                self.state.position = message.position
                 self.version += 1
         if entries:
             self.behind = max(self.store.log.end() - self.state.position, 0)

@@ -43,6 +43,7 @@ LEVELS = {
     "apscheduler": logging.WARNING,
     "asyncio": logging.WARNING,
     "faust": logging.WARNING,
+    "faust.transport.producer": logging.ERROR,  # it says at every burst that its buffer is full
     "httpx": logging.WARNING,
     "influxdb_client": logging.WARNING,
     "kafka": logging.CRITICAL,

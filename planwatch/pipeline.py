@@ -30,9 +30,8 @@ from processors.state import State
 from processors.status import statuses
 from processors.totals import Key, Totals
 from schemas.alert import Alert, DealEvent, Signals, SourceHealth
-from schemas.message import decode_changes
 from schemas.status import TargetStatus
-from storage.ports import Entry, Journal, Message, Point
+from storage.ports import Journal, Message, Point
 
 Progress = Callable[[int, int], None]  # messages done, messages in all
 
@@ -57,11 +56,6 @@ def saved_cursor(journal: Journal) -> Cursor:
     """The cursor as a tenant's journal has it."""
     saved = journal.get(*CURSOR)
     return Cursor(**orjson.loads(saved)) if saved else Cursor()
-
-
-def decoded(entries: Iterable[Entry]) -> list[Message]:
-    """Entries of a log that was written by us."""
-    return [Message(entry.position, decode_changes(entry.payload)) for entry in entries]
 
 
 class Outlet(Protocol):
@@ -133,7 +127,7 @@ class Pipeline:
         """Fold the whole log; judge what was not judged yet. Sends nothing: history is nobody's news."""
         end = self.store.log.end()
         while entries := self.store.log.read(self.state.position, READ_MESSAGES):
-            self.take(decoded(entries))
+            self.take(self.store.decoded(entries))
             if progress:
                 progress(self.state.position, end)
         with self.lock:
@@ -146,7 +140,7 @@ class Pipeline:
         """Take in what is new in the log, live; returns how many messages there were."""
         self.delivering = True
         entries = self.store.log.read(self.state.position, READ_MESSAGES)
-        self.take(decoded(entries))
+        self.take(self.store.decoded(entries))
         return len(entries)
 
     def tick(self, wait_s: float = FLUSH_WAIT_S) -> None:

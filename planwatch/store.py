@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from planwatch.home import Home
 from planwatch.wiring import Parts, parts_of, snapshots_of
@@ -11,7 +11,8 @@ from processors.snapshot import ForeignSnapshot, load
 from processors.state import State
 from schemas.change import Change
 from schemas.clock import Clock, SystemClock
-from schemas.message import decode_changes, encode_changes, split_changes
+from schemas.message import decode_changes, decode_message, encode_changes, split_changes
+from storage.ports import Entry, Message
 
 
 class Store:
@@ -27,17 +28,32 @@ class Store:
         payloads = [encode_changes(part) for part in split_changes(changes)]
         return self.log.append(payloads) if payloads else self.log.end()
 
+    def decoded(self, entries: Iterable[Entry]) -> list[Message]:
+        """The changes of messages of the log. What anybody else may have put there has none: workers refuse it."""
+        config = self.home.config
+        if config.kafka is None:
+            return [Message(entry.position, decode_changes(entry.payload)) for entry in entries]
+        found = []
+        for position, payload in entries:
+            try:
+                found.append(
+                    Message(position, decode_message(payload, tenant=config.tenant, extra_fields=config.fields))
+                )
+            except ValueError:
+                found.append(Message(position, []))
+        return found
+
     def catch_up(
         self, state: State, until: int | None = None, progress: Callable[[int], None] | None = None
     ) -> Touched:
         """Fold what the log holds after `state.position`; `until` (microseconds UTC) leaves out what came later."""
         total = Touched()
         while entries := self.log.read(state.position, 200):
-            for entry in entries:
-                touched = apply(state, decode_changes(entry.payload), until)
+            for message in self.decoded(entries):
+                touched = apply(state, message.changes, until)
                 for outcome, count in touched.outcomes.items():
                     total.outcomes[outcome] += count
-                state.position = entry.position
+                state.position = message.position
             if progress:
                 progress(state.position)
         return total

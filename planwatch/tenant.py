@@ -88,6 +88,7 @@ class LiveTenant:
         shared.writer.advance(self.name, start)
         self._timed: deque[tuple[int, int]] = deque(maxlen=TIMED_MAX)
         self._live = False
+        self._series.patient = True  # until it is live: a replay goes as fast as InfluxDB takes it
         self._pending: _Snapshot | None = None
         self._saved = self.pipeline.state.position
         self._next_snapshot_s = time.monotonic() + home.config.worker.snapshot_every_s
@@ -124,6 +125,7 @@ class LiveTenant:
         """The end of the log is reached: what fires from now on is news."""
         self._live = True
         self.tick()
+        self._series.patient = False
         log.info("tenant is live", extra=fields(tenant=self.name, position=self.position))
 
     def tick(self) -> None:

@@ -12,6 +12,9 @@ from storage.influx_writer import PointWriter
 from storage.points import known_grain
 from storage.ports import Point, Record
 
+#: How long a write waits for room, at most, before it takes what it gets.
+ROOM_S = 20.0
+
 
 class InfluxSeries:
     """Points and records of one tenant. A process that only reads has no writer, one that only writes no reader.
@@ -29,6 +32,7 @@ class InfluxSeries:
         reader: InfluxReader | None = None,
     ) -> None:
         self.position: int | None = None
+        self.patient = False  # whether a write waits for room in the buffer, as a replay may
         self._settings, self._tenant, self._writer, self._reader = settings, tenant, writer, reader
 
     def write(self, grain: str, points: Iterable[Point]) -> None:
@@ -36,7 +40,10 @@ class InfluxSeries:
 
         Raises ValueError for a value that is not finite, and then takes in none of them.
         """
-        self._writing().add(grain, self._tenant, self.position, points)
+        writer, items = self._writing(), list(points)
+        if self.patient:
+            writer.wait_for_room(len(items), ROOM_S)
+        writer.add(grain, self._tenant, self.position, items)
 
     def write_records(self, grain: str, records: Iterable[Record]) -> None:
         """Give records to the writer; the tenant becomes a tag of each. Their tag values are plain texts."""

@@ -111,6 +111,16 @@ class PointWriter:
             if was_idle:
                 self._changed.notify_all()
 
+    def wait_for_room(self, values: int, timeout_s: float) -> bool:
+        """Wait until so many values fit, for who is in no hurry (a replay). False when time is up or writing fails."""
+
+        def fits() -> bool:
+            return self._buffer.idle() or self._buffer.size + values <= self._settings.buffer_points_max
+
+        with self._changed:
+            self._changed.wait_for(lambda: fits() or self.failing or self._closed, timeout_s)
+            return fits()
+
     def discard(self, tenant: str) -> None:
         """Forget a tenant that has moved to another worker, with what waits for it."""
         with self._changed:

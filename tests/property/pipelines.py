@@ -17,7 +17,7 @@ import orjson
 
 from ingest.quarantine import Quarantine
 from planwatch.home import Home
-from planwatch.pipeline import Pipeline, decoded, saved_cursor
+from planwatch.pipeline import Pipeline, saved_cursor
 from planwatch.store import Store
 from planwatch.wiring import Parts
 from processors.query import Catalogue, catalogue
@@ -29,7 +29,7 @@ from schemas.message import decode_changes, encode_changes
 from schemas.plan import Pacing, Plan, Split, Target
 from storage.changelog_journal import ChangelogJournal
 from storage.memory import MemoryJournal, MemoryLog, MemorySeries
-from storage.ports import Journal, Point
+from storage.ports import Journal, Message, Point
 from tests.property.oracle_histories import REPS, TEAMS, TERRITORIES, random_history
 
 FOUND = catalogue()
@@ -215,7 +215,8 @@ class Process:
     def take(self, count: int) -> bool:
         """Take some messages at once. False when there are none left. Raises Crash."""
         state = self.pipeline.state
-        self.pipeline.take(decoded(self._log.read(state.position, count)))
+        entries = self._log.read(state.position, count)
+        self.pipeline.take([Message(entry.position, decode_changes(entry.payload)) for entry in entries])
         self.series.added(state.position)
         self.publish()
         return state.position < self._log.end()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planwatch.exporting import BY, periods_of
-from planwatch.points import WHOLE, ValuePoints
+from planwatch.points import NO_VALUE, WHOLE, ValuePoints
 from processors.expression import names_in
 from processors.query import catalogue, query
 from processors.state import State
@@ -73,10 +73,11 @@ def check_points_equal_queries(seed: int) -> None:
     """Each point is the value that a query gives at that moment, of its scope and period, as a float."""
     for totals, _, moved in kept(any_history(seed), seed):
         points = ValuePoints(totals).of(moved, 60)
-        identities = [point[:6] for point in points]
+        identities = [point._replace(value=0.0) for point in points]
         assert len(identities) == len(set(identities)), "two values at one place"
         for point, value in _queried(totals.state, points):
-            assert value == point.value, point  # a count of nothing has no row by scope, and its point says 0
+            said = {NO_VALUE: float(value is None), "value": value}
+            assert said[point.field] == point.value, point
 
 
 def _queried(state: State, points: list[Point]) -> Iterator[tuple[Point, float | None]]:
@@ -90,25 +91,27 @@ def _queried(state: State, points: list[Point]) -> Iterator[tuple[Point, float |
             rows[key] = {
                 (row.scope.get(point.dimension) or ""): None if row.value is None else float(row.value) for row in found
             }
+        # A count of nothing has no row by scope, and its point says 0.
         yield point, rows[key].get(point.scope, 0.0 if KEPT[point.kpi].additive else None)
 
 
 def check_the_last_points_say_it_all(seed: int) -> None:
     """Once everything is folded, every value of every KPI that is kept is what its last point says."""
-    last: dict[tuple[str, str, str, str], float] = {}
+    last: dict[tuple[str, ...], float] = {}
     state = State(any_history(seed).config)
     for totals, _, moved in kept(any_history(seed), seed):
         state = totals.state
-        last.update({(p.kpi, p.dimension, p.scope, p.period): p.value for p in ValuePoints(totals).of(moved, 60)})
+        points = ValuePoints(totals).of(moved, 60)
+        last.update({(p.kpi, p.dimension, p.scope, p.period, p.field): p.value for p in points})
     for kpi in KEPT:
         for by in BY:
             dim = by[0] if by else "company"
             for row in query(state, FOUND, kpi, by=by, periods=[p for p in periods_of(state, FOUND) if p]):
-                if row.value is None:
-                    continue
-                point = last.get((kpi, dim, row.scope.get(dim) or "", row.period or ""))
+                identity = (kpi, dim, row.scope.get(dim) or "", row.period or "")
+                point = None if last.get((*identity, NO_VALUE)) else last.get((*identity, "value"))
                 # What nothing ever counted for has no point: an amount or a count of nothing, never a ratio.
-                assert point == float(row.value) or (point is None and KEPT[kpi].additive and row.value == 0)
+                nothing = point is None and KEPT[kpi].additive and row.value == 0
+                assert nothing or point == (None if row.value is None else float(row.value)), identity
 
 
 CHECKS = (check_totals_equal_a_rebuild, check_points_equal_queries, check_the_last_points_say_it_all)

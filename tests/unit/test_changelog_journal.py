@@ -10,7 +10,6 @@ import pytest
 from storage.changelog_journal import ChangelogJournal, Due
 from tests.unit.alert_samples import MAY, US, Recorder, engine, signals, status
 
-
 #: The engine writes what it has told before what it has to tell, and the history before the entry that it is about.
 UNTOLD = pytest.mark.xfail(reason="an alert counts as told whose notification is lost", strict=True)
 GHOST = pytest.mark.xfail(reason="an alert stays in the history that no entry will ever resolve", strict=True)
