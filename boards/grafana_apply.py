@@ -21,7 +21,7 @@ class Done(NamedTuple):
     """What became of one thing in Grafana."""
 
     what: str
-    state: State
+    outcome: State
     detail: str
 
 

@@ -27,14 +27,17 @@ def board(home: Home, port: int | None, ops_port: int | None) -> None:
     follower = Follower(home)
     config = home.config.board
     zone = home.config.calendar.time_zone
-    app = create_app(Views(follower), title=config.title, token=board_token(home), time_zone=zone)
+    app = create_app(
+        Views(follower, follower.behind_words), title=config.title, token=board_token(home), time_zone=zone
+    )
     server = serve(app, config.host, config.port if port is None else port)
 
     def problems() -> list[Problem]:
         if follower.failing:
             return [Problem("kafka", follower.failing)]
-        if follower.behind is None or follower.behind > 0:
-            return [Problem("log", f"catching up: {follower.behind or 'some'} messages behind")]
+        if follower.catching_up:
+            count = "some" if follower.behind is None else f"{follower.behind:,}"
+            return [Problem("log", f"catching up: {count} messages behind")]
         return []
 
     ops = OpsServer(ops_of(home, ops_port), made_metrics("board"), problems)

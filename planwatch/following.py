@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterable
 
 from planwatch.home import Home
-from planwatch.logs import fields
+from planwatch.logs import described, fields
 from planwatch.pipeline import source_health
 from planwatch.roles import kafka_of
 from planwatch.store import Store
+from planwatch.wiring import parts_of
 from processors.fold import apply
 from processors.state import State
 from schemas.alert import Alert, SourceHealth
@@ -30,6 +31,8 @@ READ_MESSAGES = 50
 WAIT_S = 0.5
 #: How often alerts and quarantine are looked at, and a page is drawn anew because time has passed.
 SLOW_S = 2.0
+#: How long brokers may be away before pages say so.
+LOG_PATIENCE_S = 5.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 10.0
 
 
@@ -69,7 +72,7 @@ class Follower:
     """What a board is drawn from: the state, kept up with the log by a thread, under `lock`."""
 
     def __init__(self, home: Home) -> None:
-        self.store = Store(home)
+        self.store = Store(home, parts=parts_of(home, LOG_PATIENCE_S))
         self.plan, self.found = home.plan(), home.catalogue()
         self.engine = AlertFeed(home)
         self.state = self.store.snapshot() or State(home.config)
@@ -85,6 +88,20 @@ class Follower:
         """Each source's account of every input."""
         return source_health(self.state, self._refused)
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether the end of the log is further away than what is read at once: a log that moves is never quite read."""
+        return self.behind is None or self.behind > READ_MESSAGES
+
+    def behind_words(self) -> str:
+        """Why what came in last is not in the state yet, for the people who look at a page; empty: it is."""
+        if self.failing:
+            return "The log cannot be read just now. What has happened since is not in them."
+        if self.catching_up:
+            count = "Messages" if self.behind is None else f"{self.behind:,} messages"
+            return f"{count} of the log are still to be read."
+        return ""
+
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop` is set. While Kafka is away the last state is shown, and said to be old."""
         looked_at = 0.0
@@ -98,7 +115,11 @@ class Follower:
                     self.version += 1
                 self._went_well()
             except PlanwatchError as error:
-                self._failed(error)
+                self._failed(str(error))
+            except Exception as error:  # whatever it is: a board that no longer follows must say so
+                log.exception("the log cannot be followed")
+                self._failed(described(error))
+            if self.failing:
                 stop.wait(jittered_s(self._failures, RETRY_FIRST_S, RETRY_MAX_S))
 
     def _follow(self) -> None:
@@ -108,19 +129,22 @@ class Follower:
                 apply(self.state, message.changes)
                 self.state.position = message.position
                 self.version += 1
-        if entries:
-            self.behind = max(self.store.log.end() - self.state.position, 0)
-        else:
-            self.behind = 0
+        before = self.catching_up
+        self.behind = max(self.store.log.end() - self.state.position, 0) if entries else 0
+        if self.catching_up != before:
+            self.version += 1
+        if not entries:
             self.store.log.wait(self.state.position, WAIT_S)
 
-    def _failed(self, error: PlanwatchError) -> None:
+    def _failed(self, reason: str) -> None:
         self._failures += 1
-        self.failing = str(error)
+        self.failing = reason
         if self._failures == 1:
-            log.warning("the log cannot be followed", extra=fields(reason=str(error)))
+            self.version += 1
+            log.warning("the log cannot be followed", extra=fields(reason=reason))
 
     def _went_well(self) -> None:
         if self._failures:
+            self._failures, self.failing = 0, ""
+            self.version += 1
             log.warning("the log is followed again")
-        self._failures, self.failing = 0, ""

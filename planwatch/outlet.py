@@ -32,6 +32,11 @@ REFRESH_S = {"deal": 60.0, "day": 15.0, "week": 60.0, "quarter": 600.0}
 RETOLD = 500
 
 
+def moment_of(pipeline: Pipeline) -> int:
+    """The tenant's present, microseconds UTC: not behind what was judged."""
+    return max(pipeline.store.now(pipeline.state), pipeline.cursor.at)
+
+
 class Counts(Protocol):
     """What is known of refused input."""
 
@@ -53,6 +58,7 @@ class StackOutlet:
         self._told: dict[str, tuple[object, ...]] = {}
         self._made_at: dict[str, float] = {}
         self._changed: set[str] = set()
+        self._moving: list[tuple[str, str | None]] = []  # windows and dimensions whose movement is to be written
         self._named: tuple[int, ...] = ()
         self._curves: tuple[object, ...] = ()
 
@@ -89,22 +95,31 @@ class StackOutlet:
         """These were not published."""
         self._events = [*events, *self._events]
 
-    def refresh(self, pipeline: Pipeline, counts: Counts, now_s: float, wall: int) -> None:
-        """Records that changed and whose time has come. `now_s` is monotonic, `wall` microseconds UTC."""
+    def refresh(self, pipeline: Pipeline, counts: Counts, wall: int) -> None:
+        """Records that cost little. `wall` is the machine's time, microseconds UTC."""
         counts.refresh()
-        at = max(pipeline.store.now(pipeline.state), pipeline.cursor.at)
+        at = moment_of(pipeline)
         write = self._records.write_records
         write("minute", source_records(pipeline.sources(), at, wall))
         write("minute", refusal_records(counts.by_code(), wall))
         write("day", landing_records(pipeline.state, pipeline.last_statuses))
         self._refresh_names(pipeline)
         self._refresh_curves(pipeline, at)
+
+    def chore(self, pipeline: Pipeline, now_s: float) -> bool:
+        """One piece of what costs more, if one is due; whether there was. `now_s` is monotonic."""
+        at, write = moment_of(pipeline), self._records.write_records
         if self._is_due("deal", now_s):
             write("day", deal_records(pipeline.state, pipeline.last_statuses, at))
+            return True
         for window in windows(pipeline.state, at):
             if self._is_due(window, now_s):
-                for by in MOVING:
-                    write("day", movement_records(pipeline.state, window, by, at))
+                self._moving += [(window, by) for by in MOVING]
+        if self._moving:
+            window, by = self._moving.pop(0)
+            write("day", movement_records(pipeline.state, window, by, at))
+            return True
+        return False
 
     def _is_due(self, name: str, now_s: float) -> bool:
         made_at = self._made_at.get(name)

@@ -136,7 +136,12 @@ class LiveTenant:
         self._shared.metrics.set_notifications_waiting(self.pipeline.engine.waiting)
 
     def _refresh(self) -> None:
-        self._outlet.refresh(self.pipeline, self._quarantine, time.monotonic(), self._shared.clock.now())
+        self._outlet.refresh(self.pipeline, self._quarantine, self._shared.clock.now())
+
+    def chore(self) -> bool:
+        """One piece of slow work for the boards, if one is due; whether there was."""
+        self._series.position = self.position
+        return self._live and self._outlet.chore(self.pipeline, time.monotonic())
 
     def take_due(self) -> list[Due]:
         """Changes of the alert state that the table has not been given yet."""

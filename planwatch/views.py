@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
 import numpy as np
 
 from planwatch.deals import deals_that_matter, text_of
-from planwatch.pipeline import DAY_US
+from planwatch.landings import Landings
 from planwatch.store import Store
 from processors.attribution import assigned
 from processors.kpis import MEASURES
@@ -31,7 +31,6 @@ from schemas.plan import Plan
 from schemas.status import TargetStatus
 
 STALE_S = 86_400
-HISTORY_WEEKS = 8
 ALERTS_MAX = 12
 TITLES = {"company": "Leadership", "territory": "Territory", "team": "Team", "rep": "Rep"}
 CHILD = {"company": "territory", "territory": "team", "team": "rep"}
@@ -74,10 +73,11 @@ class Live(Protocol):
 
 
 class Views:
-    """The board's source over a pipeline or a follower."""
+    """The board's source over a pipeline or a follower. `behind` says in words why the newest changes are missing."""
 
-    def __init__(self, pipeline: Live) -> None:
-        self.pipeline = pipeline
+    def __init__(self, pipeline: Live, behind: Callable[[], str] = str) -> None:
+        self.pipeline, self._behind = pipeline, behind
+        self._landings = Landings(pipeline.store.series)
         self._past: tuple[int, State] | None = None
         self._cached: tuple[object, list[TargetStatus]] | None = None
 
@@ -112,6 +112,7 @@ class Views:
 
     def _view(self, state: State, dim: str, scope: str, period: str | None, at: int, *, live: bool) -> BoardView:
         everything = self._statuses(state, at)
+        self._landings.begin_page()
         if dim != "company" and (
             dim not in state.tables or state.names.codes.get(scope, -1) not in state.tables[dim].slots
         ):
@@ -243,7 +244,7 @@ class Views:
             return [
                 Row(
                     status=s,
-                    landing_history=self._landings(s),
+                    landing_history=self._landings.of(s),
                     at_stake=stake(s).quantize(Decimal("0.01")),
                     children=tuple(below(CHILD[level], level, s.scope)) if level in CHILD else (),
                 )
@@ -263,11 +264,6 @@ class Views:
                 if text is not None:
                     found[(level, state.names.texts[code])] = text
         return found
-
-    def _landings(self, s: TargetStatus) -> tuple[Decimal, ...]:
-        points = self.pipeline.store.series.read("day", s.kpi, s.dimension, s.scope, s.period, "landing_p50")
-        recent = [p for p in points if p.bucket > s.as_of - HISTORY_WEEKS * 7 * DAY_US and p.bucket <= s.as_of]
-        return tuple(Decimal(repr(p.value)).quantize(Decimal("0.01")) for p in recent)
 
     def _movements(
         self, state: State, dim: str, scope: str, period: Period | None, at: int, places: int
@@ -339,6 +335,7 @@ class Views:
             sources=sources,
             quarantined=sum(s.quarantined for s in self.pipeline.sources()),
             incomplete=incomplete,
+            behind=self._behind(),
         )
 
     def _reps(self, found: Sequence[TargetStatus]) -> tuple[tuple[str, str], ...]:

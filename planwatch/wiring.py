@@ -44,9 +44,12 @@ class Parts(NamedTuple):
     quarantine: QuarantineStore
 
 
-def parts_of(home: Home) -> Parts:
-    """The adapters for a command that asks or takes files in. Connections are made here and on first use."""
-    return _stack(home) if home.config.kafka is not None else _embedded(home)
+def parts_of(home: Home, log_patience_s: float | None = None) -> Parts:
+    """The adapters for a command that asks or takes files in. Connections are made here and on first use.
+
+    `log_patience_s`: how long a log in Kafka bears with brokers that are away; none: as long as a command may take.
+    """
+    return _stack(home, log_patience_s) if home.config.kafka is not None else _embedded(home)
 
 
 def snapshots_of(home: Home) -> FileSnapshots:
@@ -64,13 +67,13 @@ def _embedded(home: Home) -> Parts:
     )
 
 
-def _stack(home: Home) -> Parts:
+def _stack(home: Home, log_patience_s: float | None) -> Parts:
     # Read only where there is a stack: these clients take longer to import than all of the rest.
     from ingest.topic_quarantine import TopicQuarantine
     from storage.influx_connect import connect, settings_of
     from storage.influx_reader import InfluxReader
     from storage.influx_series import InfluxSeries
-    from storage.kafka_log import KafkaLog
+    from storage.kafka_log import PATIENCE_S, KafkaLog
     from storage.memory import MemoryJournal
 
     config, kafka = home.config, home.config.kafka
@@ -78,4 +81,5 @@ def _stack(home: Home) -> Parts:
     settings = settings_of(config)
     reader = InfluxReader(settings, lambda: connect(config, "board", home.stack_path))
     series = InfluxSeries(settings, config.tenant, reader=reader)
-    return Parts(KafkaLog(kafka, config.tenant), series, MemoryJournal(), TopicQuarantine(kafka, config.tenant))
+    log = KafkaLog(kafka, config.tenant, log_patience_s or PATIENCE_S)
+    return Parts(log, series, MemoryJournal(), TopicQuarantine(kafka, config.tenant))

@@ -183,7 +183,8 @@ class _Worker:
                 self._health_at = time.monotonic()
                 self.metrics.set_ready(not worker.problems())
                 tags = {"role": "worker", "instance": socket.gethostname() + ":" + self.ops_name}
-                record = Record("health", tags, dict(self.metrics.health()), self.shared.clock.now())
+                figures: dict[str, float | int | str | bool] = {k: float(v) for k, v in self.metrics.health().items()}
+                record = Record("health", tags, figures, self.shared.clock.now())
                 self.writer.add("minute", None, None, [record])
 
     @property

@@ -91,6 +91,7 @@ class Trust(Strict):
     sources: tuple[SourceHealth, ...]
     quarantined: int
     incomplete: int
+    behind: str = ""  # why what came in last is not in the figures yet, in words; empty: it is
 
 
 class BoardView(Strict):

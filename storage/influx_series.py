@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from schemas.base import PlanwatchError
 from schemas.stack import InfluxConfig
 from storage import flux
+from storage.influx_names import decode_tag
 from storage.influx_reader import InfluxReader
 from storage.influx_writer import PointWriter
 from storage.points import known_grain
@@ -54,16 +56,36 @@ class InfluxSeries:
 
         Raises PlanwatchError when InfluxDB does not answer.
         """
+        query = flux.series(self._bucket(grain), self._tenant, kpi, dimension, scope, period, field)
+        rows = self._rows(query)
+        return [Point(kpi, dimension, scope, period, row["at"] // 1000, field, row["value"]) for row in rows]
+
+    def read_scopes(
+        self, grain: str, kpi: str, dimension: str, period: str, field: str, since: int
+    ) -> Mapping[str, Sequence[Point]]:
+        """Scope → its points from a time on (microseconds UTC), oldest first, with what this process wrote before.
+
+        Raises PlanwatchError when InfluxDB does not answer.
+        """
+        query = flux.series_of_scopes(self._bucket(grain), self._tenant, kpi, dimension, period, field, since)
+        found: dict[str, list[Point]] = {}
+        for row in self._rows(query):
+            scope = decode_tag(row["scope"])
+            point = Point(kpi, dimension, scope, period, row["at"] // 1000, field, row["value"])
+            found.setdefault(scope, []).append(point)
+        return found
+
+    def _bucket(self, grain: str) -> str:
+        return self._settings.live_bucket if known_grain(grain) == "minute" else self._settings.bucket
+
+    def _rows(self, query: str) -> list[dict[str, Any]]:
         settings = self._settings
-        bucket = settings.live_bucket if known_grain(grain) == "minute" else settings.bucket
         if self._reader is None:
             raise PlanwatchError(f"{settings.url}: this process writes points but has no token to read them.")
         if self._writer is not None and not self._writer.flush(settings.timeout_s):
             reason = self._writer.last_error or "the buffer was full"
             raise PlanwatchError(f"{settings.url}: not all points that are to be read are written: {reason}")
-        query = flux.series(bucket, self._tenant, kpi, dimension, scope, period, field)
-        rows = self._reader.rows(query)
-        return [Point(kpi, dimension, scope, period, row["at"] // 1000, field, row["value"]) for row in rows]
+        return self._reader.rows(query)
 
     def trim(self, grain: str, before: int) -> None:
         """Nothing: the retention of the buckets does it."""

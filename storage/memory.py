@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from storage.points import finite, known_grain
 from storage.ports import Entry, Point
@@ -62,6 +62,17 @@ class MemorySeries:
         with self._lock:
             values = sorted(self._series.get((known_grain(grain), kpi, dimension, scope, period, field), {}).items())
         return [Point(kpi, dimension, scope, period, bucket, field, value) for bucket, value in values]
+
+    def read_scopes(
+        self, grain: str, kpi: str, dimension: str, period: str, field: str, since: int
+    ) -> Mapping[str, Sequence[Point]]:
+        """Scope → its points from a time on, oldest first; scopes without such points are left out."""
+        wanted = (known_grain(grain), kpi, dimension, period, field)
+        with self._lock:
+            scopes = [scope for g, k, d, scope, p, f in self._series if (g, k, d, p, f) == wanted]
+        found = {scope: self.read(grain, kpi, dimension, scope, period, field) for scope in scopes}
+        recent = {scope: [p for p in points if p.bucket >= since] for scope, points in found.items()}
+        return {scope: points for scope, points in recent.items() if points}
 
     def trim(self, grain: str, before: int) -> None:
         """Drop the points of a grain that lie before a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 
@@ -61,6 +61,15 @@ class Series(Protocol):
 
     def read(self, grain: str, kpi: str, dimension: str, scope: str, period: str, field: str) -> Sequence[Point]:
         """The points of one series, oldest first."""
+        ...
+
+    def read_scopes(
+        self, grain: str, kpi: str, dimension: str, period: str, field: str, since: int
+    ) -> Mapping[str, Sequence[Point]]:
+        """Scope → its points from a time on (microseconds UTC, with it), oldest first: all scopes in one question.
+
+        A scope without such points is left out.
+        """
         ...
 
     def trim(self, grain: str, before: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from storage.points import GRAINS, finite, known_grain
@@ -60,6 +60,21 @@ class SqliteSeries:
         sql = f"SELECT bucket, value FROM {known_grain(grain)} WHERE series=({NUMBER}) ORDER BY bucket"  # noqa: S608
         rows = self._db.rows(sql, (kpi, dimension, scope, period, field))
         return [Point(kpi, dimension, scope, period, bucket, field, value) for bucket, value in rows]
+
+    def read_scopes(
+        self, grain: str, kpi: str, dimension: str, period: str, field: str, since: int
+    ) -> Mapping[str, Sequence[Point]]:
+        """Scope → its points from a time on, oldest first; scopes without such points are left out."""
+        table = known_grain(grain)
+        sql = (
+            f"SELECT scope, bucket, value FROM series JOIN {table} ON series=id "  # noqa: S608
+            "WHERE kpi=? AND dimension=? AND period=? AND field=? AND bucket>=? ORDER BY scope, bucket"
+        )
+        found: dict[str, list[Point]] = {}
+        for scope, bucket, value in self._db.rows(sql, (kpi, dimension, period, field, since)):
+            point = Point(kpi, dimension, scope, period, bucket, field, value)
+            found.setdefault(scope, []).append(point)
+        return found
 
     def trim(self, grain: str, before: int) -> None:
         """Drop the points of a grain that lie before a time."""

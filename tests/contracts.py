@@ -76,6 +76,28 @@ class SeriesContract:
         series.write("day", [point(1, float(i), name) for i, name in enumerate(names)])
         for i, name in enumerate(names):
             assert series.read("day", "revenue", "rep", name, "2017-Q2", "value") == [point(1, float(i), name)]
+        found = series.read_scopes("day", "revenue", "rep", "2017-Q2", "value", 1)
+        assert found == {name: [point(1, float(i), name)] for i, name in enumerate(names)}
+
+    def test_all_scopes_in_one_question(self, series: Series) -> None:
+        """Every scope of the dimension has its own points from the time on, and nothing of another series is among them."""
+        anna, bo = [point(at, float(at), "Anna") for at in (1, 2, 5)], [point(at, -float(at), "Bo") for at in (2, 3)]
+        others = [
+            point(4, 9.0),
+            point(4, 9.0, "Anna", kpi="pipeline"),
+            point(4, 9.0, "Anna")._replace(period="2017"),
+            point(4, 9.0, "Anna")._replace(field="target"),
+            point(1, 9.0, "Early"),
+        ]
+        series.write("day", [*reversed(anna), *others, *bo])
+        series.write("minute", [self.minute(4, 40.0)])
+        found = series.read_scopes("day", "revenue", "rep", "2017-Q2", "value", 2)
+        assert {scope: list(points) for scope, points in found.items()} == {"Anna": anna[1:], "Bo": bo}
+        everything = series.read_scopes("day", "revenue", "rep", "2017-Q2", "value", -(10**15))
+        assert {scope: len(points) for scope, points in everything.items()} == {"Anna": 3, "Bo": 2, "Early": 1}
+        company = series.read_scopes("minute", "revenue", "company", "2017-Q2", "value", self.minute(4, 0.0).bucket)
+        assert dict(company) == {"": [self.minute(4, 40.0)]}
+        assert dict(series.read_scopes("day", "revenue", "team", "2017-Q2", "value", 0)) == {}
 
     def test_clearing(self, series: Series) -> None:
         """Nothing is left of either grain, and writing goes on."""
@@ -92,6 +114,7 @@ class SeriesContract:
         calls: list[Callable[[], object]] = [
             lambda: series.write("hour", []),
             lambda: series.read("hour", "revenue", "company", "", "2017-Q2", "value"),
+            lambda: series.read_scopes("hour", "revenue", "company", "2017-Q2", "value", 0),
             lambda: series.trim("hour", 0),
         ]
         for call in calls:

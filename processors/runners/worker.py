@@ -39,6 +39,8 @@ DRY_S = 5.0
 #: How often it is looked whether a snapshot is due.
 SAVE_LOOK_S = 1.0
 PUBLISH_TIMEOUT_S = 30.0
+#: Work that holds up everything else for longer is named in the log.
+SLOW_S = 0.5
 REOPEN_FIRST_S, REOPEN_MAX_S = 0.5, 30.0
 #: A process that stood still for this share of the session timeout may have lost its partitions unknown to itself.
 FROZEN_SHARE = 0.6
@@ -78,6 +80,10 @@ class OwnedTenant(Tenant, Protocol):
 
     def lost_points(self) -> bool:
         """Whether points after the durable position were dropped, so that the log must be replayed from there."""
+        ...
+
+    def chore(self) -> bool:
+        """Do one piece of slow work, if one is due; whether there was."""
         ...
 
     def save(self, now_s: float) -> None:
@@ -374,7 +380,16 @@ class FaustWorker:
             await self._in_thread(runner.take, [_record(event) for event in events])
         if runner.live and ticking:
             await self._in_thread(runner.tick)
-        return bool(events) or not runner.live
+        busy = bool(events) or not runner.live
+        return busy or await self._chores(opened)
+
+    async def _chores(self, opened: _Partition) -> bool:
+        """Slow work has its turn when nothing else is to be done, one piece at a time."""
+        done = False
+        for tenant in opened.tenants:
+            if self._arrived.empty():
+                done |= await self._in_thread(tenant.chore)
+        return done
 
     def _is_dry(self, runner: PartitionRunner) -> bool:
         """Whether the log holds records that the stream does not bring: then they are read straight from it."""
@@ -464,12 +479,14 @@ class FaustWorker:
             self._arrived.get_nowait()
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        self._working = True
+        self._working, started = True, time.monotonic()
         try:
             return await self._loop.run_in_executor(self._thread, work, *args)
         finally:
             self._working = False
             self._steps += 1
+            if (took_s := time.monotonic() - started) > SLOW_S:
+                log.info("slow work", extra={"what": work.__qualname__, "seconds": round(took_s, 2)})
 
 
 class _PointsLost(Exception):

@@ -75,6 +75,25 @@ def series(
     )
 
 
+def series_of_scopes(bucket: str, tenant: str, kpi: str, dimension: str, period: str, field: str, start_us: int) -> str:
+    """The points of all scopes of a dimension from a time on, oldest first: a table for each encoded `scope`.
+
+    Columns: `scope` (encoded), `at` (nanoseconds UTC, int) and `value` (float).
+    """
+    identity = where(
+        measurement=measurement_of(field), field=field, tenant=tenant, kpi=kpi, dimension=dimension, period=period
+    )
+    return "\n".join(
+        [
+            source(bucket, start_us),
+            identity,
+            '  |> keep(columns: ["_time", "_value", "scope"])',
+            '  |> sort(columns: ["_time"])',
+            "  |> map(fn: (r) => ({scope: r.scope, at: int(v: r._time), value: r._value}))",
+        ]
+    )
+
+
 def tenant_predicate(tenant: str) -> str:
     """What the delete API is to delete: everything of one tenant, of all measurements."""
     return f'tenant="{encode_tag(tenant)}"'

@@ -25,7 +25,7 @@ SETTINGS = DashboardSettings()
 
 def states(done: list[Done]) -> list[str]:
     """What became of each thing."""
-    return [one.state for one in done]
+    return [one.outcome for one in done]
 
 
 def test_apply_is_idempotent(grafana_server: GrafanaServer, grafana: Grafana) -> None:
@@ -97,7 +97,7 @@ def test_people_keep_what_they_added(grafana_server: GrafanaServer, grafana: Gra
     assert {uid: grafana_server.dashboards[uid] for uid in theirs} == theirs
     assert set(grafana_server.folders) == {FOLDER_UID, "theirs"}
     done = apply(grafana, SETTINGS._replace(currency="EUR"), SOURCE)
-    assert {one.what: one.state for one in done}["dashboard Leadership"] == "updated"
+    assert {one.what: one.outcome for one in done}["dashboard Leadership"] == "updated"
     after = grafana_server.dashboards["planwatch-leadership"]["dashboard"]
     assert [p["title"] for p in after["panels"] if p["id"] > LAST_ID] == ["Notes"]
     assert "currencyEUR" in json.dumps(after)
@@ -118,10 +118,10 @@ def test_changed_panels_are_told_and_forced(grafana_server: GrafanaServer, grafa
 
     grafana_server.people_save("planwatch-rep", change)
     for settings in (SETTINGS, SETTINGS._replace(currency="EUR")):
-        done = {one.what: one.state for one in apply(grafana, settings, SOURCE)}
+        done = {one.what: one.outcome for one in apply(grafana, settings, SOURCE)}
         assert done["dashboard Rep"] == "differs"
         assert grafana_server.dashboards["planwatch-rep"]["dashboard"]["panels"][1]["title"] == "My own words"
-    forced = {one.what: one.state for one in apply(grafana, SETTINGS, SOURCE, force=True)}
+    forced = {one.what: one.outcome for one in apply(grafana, SETTINGS, SOURCE, force=True)}
     assert forced["dashboard Rep"] == "updated"
     assert grafana_server.dashboards["planwatch-rep"]["dashboard"]["panels"][1]["title"] == "${rep:text}"
     assert states(apply(grafana, SETTINGS, SOURCE, force=True)) == ["kept"] * 7
@@ -150,7 +150,7 @@ def test_what_counts_as_changed(grafana_server: GrafanaServer, grafana: Grafana,
             del panels[1 : rows[1]]
 
     grafana_server.people_save("planwatch-rep", people)
-    state = {one.what: one.state for one in apply(grafana, SETTINGS, SOURCE)}["dashboard Rep"]
+    state = {one.what: one.outcome for one in apply(grafana, SETTINGS, SOURCE)}["dashboard Rep"]
     assert state == ("kept" if change == "folded" else "differs")
 
 
@@ -162,9 +162,9 @@ def test_moved_and_provisioned(grafana_server: GrafanaServer, grafana: Grafana) 
     grafana_server.dashboards["planwatch-deals"]["meta"]["provisioned"] = True
     next(iter(grafana_server.data_sources.values()))["readOnly"] = True
     done = apply(grafana, SETTINGS._replace(bucket="other"), SOURCE._replace(url="http://other:8086"))
-    assert {one.what: one.state for one in done}["dashboard Rep"] == "updated"
+    assert {one.what: one.outcome for one in done}["dashboard Rep"] == "updated"
     assert grafana_server.dashboards["planwatch-rep"]["meta"]["folderUid"] == "theirs"
-    assert [one.state for one in done if "from a file" in one.detail] == ["kept", "kept"]
+    assert [one.outcome for one in done if "from a file" in one.detail] == ["kept", "kept"]
 
 
 def test_taken_names(grafana_server: GrafanaServer, grafana: Grafana) -> None:

@@ -91,6 +91,9 @@ class TestNames:
         assert writer.write_errors == 0
         for p in points[:: len(HOSTILE) + 1] + points[7::31]:
             assert series.read("day", *p[:4], "value") == [p]
+        for period in HOSTILE:
+            found = series.read_scopes("day", "revenue", "rep", period, "value", 0)
+            assert found == {p.scope: [p] for p in points if p.period == period}
 
     def test_a_tag_is_the_name(self, stack: Stack, writer: PointWriter, prefix: str) -> None:
         """What a board finds as a tag decodes to the name, so that it can be shown."""

@@ -24,6 +24,7 @@ from processors.query import Catalogue, catalogue
 from processors.snapshot import Snapshot, dump, load
 from schemas.alert import Alert
 from schemas.change import Change
+from schemas.clock import Clock
 from schemas.config import Config
 from schemas.message import decode_changes, encode_changes
 from schemas.plan import Pacing, Plan, Split, Target
@@ -184,8 +185,8 @@ class World(NamedTuple):
 class Process:
     """A tenant as a process runs it, embedded or (`stack`) as a worker does. It may die and be started again."""
 
-    def __init__(self, world: World, *, stack: bool = False) -> None:
-        self.world, self.stack = world, stack
+    def __init__(self, world: World, *, stack: bool = False, clock: Clock | None = None) -> None:
+        self.world, self.stack, self.clock = world, stack, clock
         self.fuse = Fuse()
         self.series = SlowSeries(self.fuse, slow=stack)
         self.table: dict[bytes, bytes] = {}
@@ -201,7 +202,7 @@ class Process:
         parts = Parts(self._log, self.series, journal, Quarantine(journal))
         saved = self._saved()
         self.pipeline = Pipeline(
-            Store(MemoryHome(self.world.config, self.world.plan), parts=parts),
+            Store(MemoryHome(self.world.config, self.world.plan), self.clock, parts),
             {},
             state=saved.state if saved else None,
             durable=self.series.durable if self.stack else None,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from processors.expression import names_in
 from processors.fold import apply
-from processors.movement import BARS, SIGNS, flows, totals
+from processors.movement import BARS, SIGNS, bars_between, flows, totals
 from processors.query import catalogue, query
 from processors.state import NULL, State
 from processors.totals import UNDATED, Totals
@@ -17,6 +17,7 @@ from schemas.change import Change
 from schemas.message import decode_changes, encode_changes
 from schemas.money import exponent
 from tests.property.histories import CONFIG, DAY_US, START_US, history
+from tests.property.oracle_histories import random_history
 from tests.property.plain_fold import totals as plain_totals
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
@@ -112,12 +113,33 @@ def check_conservation(seed: int) -> None:
                 assert int(now.value.scaleb(2)) == bars["closing"]
 
 
+def check_bars_between_equal_flows(seed: int) -> None:
+    """The short way to the bars, past the deals that nothing happened to, gives what all flows add up to."""
+    told, draw = random_history(seed), random.Random(seed)
+    state = State(told.config)
+    apply(state, decode_changes(encode_changes(told.changes)))
+    end = state.now + draw.choice((0, 3_600_000_000, 20 * DAY_US))
+    state.now, start = end, end - draw.choice((3_600_000_000, DAY_US, 7 * DAY_US, 90 * DAY_US))
+    for by in (None, "rep", "territory", "segment", "product"):
+        expected, found = totals(flows(state, start, end, None, by)), bars_between(state, start, end, by)
+        for code in expected.keys() | found.keys():
+            assert found.get(code, dict.fromkeys(BARS, 0)) == expected.get(code, dict.fromkeys(BARS, 0)), (by, code)
+
+
 CHECKS = (
+    check_bars_between_equal_flows,
     check_incremental_equals_plain,
     check_order_repeats_and_batching,
     check_query_equals_plain,
     check_conservation,
 )
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_bars_between_equal_flows(seed: int) -> None:
+    """Boards draw the movement of a window from the short way."""
+    check_bars_between_equal_flows(seed)
 
 
 @settings(max_examples=60, deadline=None)

@@ -141,5 +141,9 @@ class TestOutOfReach:
         for call in (lambda: series.write("day", []), lambda: series.write_records("day", []), series.clear):
             with pytest.raises(PlanwatchError, match="no token to write"):
                 call()
-        with pytest.raises(PlanwatchError, match="no token to read"):
-            series.read("day", "revenue", "company", "", "2017", "value")
+        for read in (
+            lambda: series.read("day", "revenue", "company", "", "2017", "value"),
+            lambda: series.read_scopes("day", "revenue", "company", "2017", "value", 0),
+        ):
+            with pytest.raises(PlanwatchError, match="no token to read"):
+                read()

@@ -136,4 +136,6 @@ class TestQueries:
 
         plain = flux.series("b", "t", "k", "rep", "s", "p", "value", 0, 1)
         assert bones(flux.series(text, text, text, text, text, text, "value", 0, 1)) == bones(plain)
+        plain = flux.series_of_scopes("b", "t", "k", "rep", "p", "value", 0)
+        assert bones(flux.series_of_scopes(text, text, text, text, text, "value", 0)) == bones(plain)
         assert re.fullmatch(r'tenant="[^"\\\n]+"', flux.tenant_predicate(text))
