@@ -6,7 +6,7 @@ HOME_DIR ?= demo-home
 SPEED ?= 7200
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit campaign docs clean browser servers
+.PHONY: demo test lint unit campaign docs clean browser servers native native-down stack freshness
 
 demo: $(STAMP)
 	@test -f $(HOME_DIR)/planwatch.yaml || $(BIN)/planwatch --home $(HOME_DIR) init --example demo
@@ -42,4 +42,20 @@ servers: $(STAMP)
 	@$(BIN)/python -m planwatch.native build
 
 clean:
-	rm -rf $(VENV) $(HOME_DIR)
+	rm -rf $(VENV) $(HOME_DIR) $(STACK_HOME)
+
+# The real stack without Docker: servers, then every role. Ctrl-C ends the roles, `make native-down` the servers.
+STACK_HOME ?= stack-home
+
+native: $(STAMP)
+	@test -f $(STACK_HOME)/planwatch.yaml || $(BIN)/planwatch --home $(STACK_HOME) init --example stack
+	@$(BIN)/planwatch --home $(STACK_HOME) native up
+
+native-down: $(STAMP)
+	@$(BIN)/planwatch --home $(STACK_HOME) native down
+
+stack: $(STAMP)
+	@exec $(BIN)/planwatch --home $(STACK_HOME) stack
+
+freshness: $(STAMP)
+	$(BIN)/python -m tests.simulation.freshness

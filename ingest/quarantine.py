@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
@@ -37,17 +38,28 @@ class Quarantine:
 
     def by_source(self) -> dict[str, int]:
         """How many inputs of each source were refused."""
-        counts: dict[str, int] = {}
-        for item in self.items():
-            counts[item.source] = counts.get(item.source, 0) + 1
-        return counts
+        return dict(Counter(json.loads(payload)["source"] for _, payload in self._journal.items(KIND)))
+
+    def by_code(self) -> dict[tuple[str, str], int]:
+        """How many inputs of each (source, code) were refused."""
+        kept = (json.loads(payload) for _, payload in self._journal.items(KIND))
+        return dict(Counter((content["source"], content["code"]) for content in kept))
+
+    def newest(self, count: int) -> list[Refused]:
+        """The last ones that came, at most `count`, the newest first."""
+        last = deque(self._journal.items(KIND), maxlen=count)
+        return [_decoded(payload) for _, payload in reversed(last)]
 
     def items(self) -> Iterator[Refused]:
         """Everything that is kept, in the order in which it came."""
         for _, payload in self._journal.items(KIND):
-            content = json.loads(payload)
-            content["payload"] = base64.b64decode(content["payload"])
-            yield Refused(**content)
+            yield _decoded(payload)
+
+
+def _decoded(payload: bytes) -> Refused:
+    content = json.loads(payload)
+    content["payload"] = base64.b64decode(content["payload"])
+    return Refused(**content)
 
 
 def identity(item: Refused) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -21,6 +21,8 @@ READ_RECORDS = 1_000
 #: What a refusal is besides its bytes: names, the reason and JSON.
 FRAME_BYTES = 16 * 1024
 REASON_CHARS_MAX = 2_000
+#: The newest refusals that are kept at hand, and how much of the bytes of each.
+NEWEST_MAX, NEWEST_BYTES = 50, 2_048
 
 
 def quarantine_record(config: KafkaConfig, tenant: str, item: Refused) -> Outgoing:
@@ -33,8 +35,8 @@ def quarantine_record(config: KafkaConfig, tenant: str, item: Refused) -> Outgoi
 class TopicQuarantineCounts:
     """What the quarantine topic holds of one tenant, each refusal once however often it was written.
 
-    Known are the counts and the identities (some 100 bytes each); the refusals themselves stay in the topic. What its
-    retention has removed is not counted by a reader that starts afterwards.
+    Known are the counts, the identities (some 100 bytes each) and the beginnings of the newest refusals; the refusals
+    themselves stay in the topic. What its retention has removed is not counted by a reader that starts afterwards.
     """
 
     def __init__(self, config: KafkaConfig, tenant: str) -> None:
@@ -46,6 +48,7 @@ class TopicQuarantineCounts:
         self._seen: set[bytes] = set()
         self._by_source: Counter[str] = Counter()
         self._by_code: Counter[tuple[str, str]] = Counter()
+        self._newest: deque[Refused] = deque(maxlen=NEWEST_MAX)
 
     def refresh(self) -> int:
         """Read what is new in the topic; returns how many refusals that were not there yet."""
@@ -74,6 +77,11 @@ class TopicQuarantineCounts:
         with self._lock:
             return dict(self._by_code)
 
+    def newest(self, count: int) -> list[Refused]:
+        """The last ones that came, at most `count` and NEWEST_MAX, the newest first, their bytes cut to NEWEST_BYTES."""
+        with self._lock:
+            return list(reversed(self._newest))[:count]
+
     def items(self) -> Iterator[Refused]:
         """Every refusal once, in the order in which they came, read from the topic anew."""
         seen: set[bytes] = set()
@@ -101,6 +109,7 @@ class TopicQuarantineCounts:
             self._seen.add(key)
             self._by_source[item.source] += 1
             self._by_code[item.source, item.code] += 1
+            self._newest.append(replace(item, payload=item.payload[:NEWEST_BYTES]))
 
     def _refused(self, record: Record) -> Refused:
         """The refusal in a record; one about the record itself where it holds none."""

@@ -120,11 +120,13 @@ def _deal(state: State, slot: int, amount: Decimal, headline: TargetStatus | Non
     if silent >= SILENT_DAYS:
         flags.append(f"silent for {silent} days")
     account = names.text(table.value("account", slot)) or ""
+    owner = names.text(table.value("owner", slot)) or ""
     return Deal(
         record_id=record_id,
         name=names.text(table.value("name", slot)) or _product(state, slot) or record_id,
         account=text_of(state, "account", account) if account else "",
-        rep=text_of(state, "rep", names.text(table.value("owner", slot)) or ""),
+        rep=text_of(state, "rep", owner),
+        rep_id=owner,
         stage=names.text(table.value("stage", slot)) or "",
         amount=amount,
         close_date=None if close == NULL else day_text(close),

@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.main import get_command
 
+from boards.grafana_provisioning import write
 from planwatch.asyncapi import document
 from planwatch.cli import app
 from processors.expression import names_in
@@ -100,3 +101,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs")
     for page, make in PAGES.items():
         (folder / page).write_text(make(), encoding="utf-8")
+    write(folder.parent / "deploy" / "grafana")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 from planwatch.deals import deals_that_matter, text_of
 from planwatch.landings import Landings
 from planwatch.store import Store
+from planwatch.view_words import gap_words, sentence
 from processors.attribution import assigned
 from processors.kpis import MEASURES
 from processors.measures import contributions
@@ -34,14 +36,6 @@ STALE_S = 86_400
 ALERTS_MAX = 12
 TITLES = {"company": "Leadership", "territory": "Territory", "team": "Team", "rep": "Rep"}
 CHILD = {"company": "territory", "territory": "team", "team": "rep"}
-
-
-def short(value: Decimal, currency: str) -> str:
-    """1.25 M USD."""
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.2f} {letter} {currency}".strip()
-    return f"{value:.0f} {currency}".strip()
 
 
 class History(Protocol):
@@ -87,12 +81,18 @@ class Views:
 
     def view(self, dimension: str, scope: str, period: str | None, as_of: int | None) -> BoardView:
         """One page. Raises LookupError for an unknown scope or period."""
+        with self._at(as_of) as (state, at):
+            return self._view(state, dimension, scope, period, at, live=as_of is None)
+
+    @contextmanager
+    def _at(self, as_of: int | None) -> Iterator[tuple[State, int]]:
+        """The state at a moment (none: now) and that moment in microseconds UTC, under the lock, its clock set to it."""
         with self.pipeline.lock:
             state = self._state(as_of)
             at = as_of if as_of is not None else self.pipeline.store.now(state)
             before, state.now = state.now, max(state.now, at)
             try:
-                return self._view(state, dimension, scope, period, at, live=as_of is None)
+                yield state, at
             finally:
                 state.now = before
 
@@ -111,12 +111,9 @@ class Views:
         return self._cached[1]
 
     def _view(self, state: State, dim: str, scope: str, period: str | None, at: int, *, live: bool) -> BoardView:
+        check_scope(state, dim, scope)
         everything = self._statuses(state, at)
         self._landings.begin_page()
-        if dim != "company" and (
-            dim not in state.tables or state.names.codes.get(scope, -1) not in state.tables[dim].slots
-        ):
-            raise LookupError(f"there is no {dim} «{scope}»")
         mine = [s for s in everything if s.dimension == dim and s.scope == scope]
         chosen = self._period(state, [s for s in everything if s.kpi == "revenue"] or everything, period)
         label = chosen.label if chosen else (period or "")
@@ -342,36 +339,9 @@ class Views:
         return tuple(sorted({(s.scope, s.scope_name) for s in found if s.dimension == "rep"}, key=lambda r: r[1]))
 
 
-def sentence(s: TargetStatus | None, name: str, label: str) -> str:
-    """The answer to «Will we make it?» in one sentence."""
-    if s is None or s.actual is None:
-        return f"{name}: the plan has no revenue target for {label or 'this time'}."
-    head = f"Revenue {s.period}: {short(s.actual, '')} of {short(s.target, s.currency)}."
-    if s.status in ("hit", "missed"):
-        return f"{head} Target {s.status}."
-    assert s.landing is not None
-    assert s.probability is not None
-    low, high = short(s.landing.p10, ""), short(s.landing.p90, "")
-    return f"{head} Landing {short(s.landing.p50, s.currency)} ({low} to {high}), {s.probability:.0%} likely to hit."
-
-
-def gap_words(state: State, dim: str, scope: str, s: TargetStatus | None) -> str:
-    """The gap in words: how many more deals like the median one."""
-    if s is None or s.gap is None:
-        return ""
-    if s.gap <= 0:
-        return "The target is reached."
-    rows = contributions(state, MEASURES["won_amount"])
-    keep = np.ones(len(rows.slots), dtype=bool)
-    if dim != "company":
-        keep = scope_codes(state, rows, dim) == state.names.codes.get(scope, -1)
-    if not keep.any():
-        return f"{short(s.gap, s.currency)} to go."
-    median = Decimal(int(np.median(rows.values[keep]))).scaleb(-exponent(state.config.currency))
-    if median <= 0:
-        return f"{short(s.gap, s.currency)} to go."
-    more = int((s.gap / median).to_integral_value(rounding="ROUND_CEILING"))
-    plural = "" if more == 1 else "s"
-    return (
-        f"{short(s.gap, s.currency)} to go: {more:,} more deal{plural} like your median of {short(median, s.currency)}."
-    )
+def check_scope(state: State, dimension: str, scope: str) -> None:
+    """Raises LookupError, with words for people, where there is no such scope."""
+    if dimension == "company":
+        return
+    if dimension not in state.tables or state.names.codes.get(scope, -1) not in state.tables[dimension].slots:
+        raise LookupError(f"there is no {dimension} «{scope}»")

@@ -30,6 +30,14 @@ class QuarantineStore(Protocol):
         """How many inputs of each source were refused."""
         ...
 
+    def by_code(self) -> dict[tuple[str, str], int]:
+        """How many inputs of each (source, code) were refused."""
+        ...
+
+    def newest(self, count: int) -> list[Refused]:
+        """The last ones that came, at most `count`, the newest first."""
+        ...
+
     def items(self) -> Iterator[Refused]:
         """Everything that is kept."""
         ...

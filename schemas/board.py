@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from schemas.alert import Alert, SourceHealth
 from schemas.base import Strict
-from schemas.status import TargetStatus
+from schemas.status import TargetState, TargetStatus
 
 
 class Row(Strict):
@@ -72,6 +72,7 @@ class Deal(Strict):
     name: str
     account: str
     rep: str
+    rep_id: str = ""  # empty: nobody owns it
     stage: str
     amount: Decimal
     close_date: str | None
@@ -122,3 +123,88 @@ class BoardView(Strict):
     alerts: tuple[Alert, ...]
     trust: Trust
     reps: tuple[tuple[str, str], ...]  # (id, name) for the menu; empty on a rep's page
+
+
+class RiskScope(Strict):
+    """A scope with its deals at risk; where `scope` is empty and it is not the company, those that stand in none."""
+
+    dimension: str
+    scope: str
+    name: str
+    deals: int
+    amount: Decimal
+
+
+class DealsView(Strict):
+    """The open deals at risk of a scope ("" for the company). A rep's has no other rep's figures."""
+
+    company: str
+    dimension: str
+    scope: str
+    scope_name: str
+    currency: str
+    time_zone: str
+    as_of: int
+    live: bool  # false for a look at the past
+    sentence: str
+    open_deals: int
+    open_amount: Decimal
+    at_risk: int  # how many there are; `deals` has those that decide most
+    amount: Decimal  # of all that are at risk
+    past: int  # past their close date
+    slipped: int  # slipped twice or more
+    silent: int
+    deals: tuple[Deal, ...]  # by effect, the largest first
+    above: tuple[RiskScope, ...]  # what this scope belongs to, the company first; empty on a rep's page
+    inside: tuple[RiskScope, ...]  # what it is made of; empty on a rep's page
+    trust: Trust
+
+
+class RefusalCount(Strict):
+    """How many inputs of a source were refused, by code."""
+
+    source: str
+    code: str
+    count: int
+
+
+class RefusedInput(Strict):
+    """An input that was not taken in. Its texts are escaped, so that none hides or moves what stands around it."""
+
+    source: str
+    origin: str  # a file, or topic[partition]
+    position: int  # a line from 1 (0: the whole file), or an offset
+    code: str
+    reason: str
+    shown: str  # its first bytes
+    size: int  # bytes that are kept, 64 KiB at most
+
+
+class SeriesStore(Strict):
+    """Whether the time series can be read."""
+
+    kind: str  # "SQLite", "InfluxDB"
+    where: str
+    readable: bool | None = None  # none: not known yet
+    problem: str = ""
+    newest_at: int | None = None  # of the newest daily point of the company's target, microseconds UTC
+
+
+class HealthView(Strict):
+    """For operators: what came in, what waits, what was refused."""
+
+    company: str
+    time_zone: str
+    as_of: int
+    live: bool = True
+    sentence: str
+    verdict: str  # in a few words
+    state: TargetState  # whose colour and shape the verdict has
+    position: int  # of the last message of the log that is in the figures
+    behind: int | None  # messages that are not yet; none: not known
+    failing: str  # why the log cannot be read; empty: it can
+    waiting: int | None  # notifications that are to be delivered; none: another process knows
+    series: SeriesStore
+    refusals: tuple[RefusalCount, ...]  # the most first
+    refused: tuple[RefusedInput, ...]  # the newest first
+    trust: Trust

@@ -49,11 +49,13 @@ def act(draw: random.Random, journals: tuple[ChangelogJournal, MemoryJournal]) -
     assert answers[0] == answers[1]
 
 
-def hand_over(draw: random.Random, journal: ChangelogJournal, topic: list[Due]) -> None:
-    """Give the topic what is due; sometimes it takes only a part, in which case all of it is given back."""
+def hand_over(draw: random.Random, journal: ChangelogJournal, expected: MemoryJournal, topic: list[Due]) -> None:
+    """Give the topic what is due; sometimes it takes only a part, and all is given back after some more changes."""
     due = journal.take_due()
-    if draw.random() < 0.3:
+    if draw.random() < 0.4:
         topic += due[: draw.randint(0, len(due))]
+        for _ in range(draw.randint(0, 3)):
+            act(draw, (journal, expected))
         journal.give_back(due)
     else:
         topic += due
@@ -77,7 +79,7 @@ def check_changelog_journal(seed: int) -> None:
         if chance < 0.6:
             act(draw, (journals[tenant], models[tenant]))
         elif chance < 0.85:
-            hand_over(draw, journals[tenant], topic)
+            hand_over(draw, journals[tenant], models[tenant], topic)
         else:
             topic += journals[tenant].take_due()
             journals[tenant] = ChangelogJournal(tenant, compacted(draw, topic))
