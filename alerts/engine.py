@@ -64,7 +64,7 @@ class AlertEngine:
                 found[key] = entry
         return found
 
-    def evaluate(self, signals: Signals, deliver: bool = True) -> list[Alert]:
+    def evaluate(self, signals: Signals, deliver: bool = True, beside: Sequence[Record] = ()) -> list[Alert]:
         """Advance everything by one moment; the alerts that fired or resolved are returned.
 
         With `deliver` false (history is being loaded) the state advances, nothing is sent, and what is firing counts
@@ -72,12 +72,12 @@ class AlertEngine:
         """
         news = self._advance(signals)
         told = [entry for entry, transition in news if transition in ("fired", "resolved")]
-        records = [(HISTORY, entry.id, _json(alert_of(entry))) for entry in told]
-        records += self._changed()
+        records = self._changed()
+        records += [(HISTORY, entry.id, _json(alert_of(entry))) for entry in told]
         records += self._notify(told, signals.now, deliver)
-        if records:
-            self._journal.put_many(records)
         gone = [key for key in self._written if key not in self._entries]
+        if records or gone:
+            self._journal.put_many([*records, *beside])
         if gone:
             self._journal.delete(ALERT, gone)
             for key in gone:
@@ -148,10 +148,10 @@ class AlertEngine:
             if not decision.notify:
                 continue
             after = self._last[key] = remember(last, decision.reason, found.firing_ids, now)
-            records.append((NOTIFIED, key, after.model_dump_json().encode()))
             if deliver and found.receiver in self.receivers:
                 message = self._message(found, last, decision.reason, after.repeats, now)
                 records += self._outbox.add(found.receiver, message)
+            records.append((NOTIFIED, key, after.model_dump_json().encode()))
         if any(e.state == "resolved" for e in told):
             self._groups = None  # what resolved has been said
         return records
@@ -209,9 +209,10 @@ class AlertEngine:
         """All alerts that ever fired, firing ones with their present figures, newest first."""
         now_firing = {e.id: e for e in list(self._entries.values()) if e.id}
         found = [
-            alert_of(now_firing[key]) if key in now_firing else Alert.model_validate_json(payload)
+            alert_of(now_firing.pop(key)) if key in now_firing else Alert.model_validate_json(payload)
             for key, payload in self._journal.items(HISTORY)
         ]
+        found += [alert_of(entry) for entry in now_firing.values()]  # a crash came between the two
         found.reverse()
         return sorted(found, key=lambda a: -(a.fired_at or 0))
 

@@ -21,10 +21,11 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from boards import charts
+from boards.address import Address, PageName
 from boards.bundle import VegaBundle, bundle_version
 from boards.feed import STREAMS_MAX, Feed, Rendered, age_now
 from boards.guard import Guard, message
-from boards.page import Address, render_page
+from boards.page import render_page
 from boards.source import BoardSource
 
 log = logging.getLogger(__name__)
@@ -46,23 +47,41 @@ class Board:
         self._zone = ZoneInfo(time_zone)
         self._bundle = VegaBundle(cache_dir)
 
-    def _asked(self, dimension: str, scope: str, request: Request) -> tuple[Address, int | None]:
+    def _asked(
+        self, dimension: str, scope: str, request: Request, page: PageName = "board"
+    ) -> tuple[Address, int | None]:
         period = request.query_params.get("period") or None
         as_of = request.query_params.get("as_of") or None
-        if max(len(scope), len(period or ""), len(as_of or "")) > TEXT_MAX:
+        if max(len(dimension), len(scope), len(period or ""), len(as_of or "")) > TEXT_MAX:
             raise HTTPException(400, "The address is too long to be one of this board's.")
-        return Address(dimension, scope, period, as_of), parse_as_of(as_of, self._zone)
+        if page == "health":  # it is about now, and about no scope
+            return Address("company", "", page=page), None
+        if page == "deals":
+            period = None
+        return Address(dimension, scope, period, as_of, page), parse_as_of(as_of, self._zone)
+
+    def _asked_by_query(self, request: Request, page: PageName) -> tuple[Address, int | None]:
+        query = request.query_params
+        return self._asked(query.get("dimension") or "company", query.get("scope") or "", request, page)
 
     async def company(self, request: Request) -> Response:
         """The leadership page."""
-        return await self._page("company", "", request)
+        return await self._page(*self._asked("company", "", request))
 
     async def scope(self, request: Request) -> Response:
         """The page of a territory, team or rep."""
-        return await self._page(request.path_params["dimension"], request.path_params["scope"], request)
+        dimension, scope = request.path_params["dimension"], request.path_params["scope"]
+        return await self._page(*self._asked(dimension, scope, request))
 
-    async def _page(self, dimension: str, scope: str, request: Request) -> Response:
-        address, as_of = self._asked(dimension, scope, request)
+    async def deals(self, request: Request) -> Response:
+        """The deals at risk of the company, a territory, a team or a rep."""
+        return await self._page(*self._asked_by_query(request, "deals"))
+
+    async def operators(self, request: Request) -> Response:
+        """What operators look at."""
+        return await self._page(*self._asked_by_query(request, "health"))
+
+    async def _page(self, address: Address, as_of: int | None) -> Response:
         made = await self._made(address, as_of)
         return HTMLResponse(await to_thread.run_sync(self._html, made, address))
 
@@ -77,19 +96,30 @@ class Board:
             raise HTTPException(404, str(error.args[0] if error.args else "There is no such page.")) from error
 
     async def api_view(self, request: Request) -> Response:
-        """The view as JSON."""
-        query = request.query_params
-        address, as_of = self._asked(query.get("dimension") or "company", query.get("scope") or "", request)
+        """The view of a scope as JSON."""
+        return await self._json(request, "board")
+
+    async def api_deals(self, request: Request) -> Response:
+        """The deals at risk of a scope as JSON."""
+        return await self._json(request, "deals")
+
+    async def api_health(self, request: Request) -> Response:
+        """What operators look at as JSON."""
+        return await self._json(request, "health")
+
+    async def _json(self, request: Request, page: PageName) -> Response:
         try:
-            made = await self.feed.rendered(address, as_of)
+            made = await self.feed.rendered(*self._asked_by_query(request, page))
         except LookupError as error:
             return JSONResponse({"error": str(error.args[0] if error.args else "not found")}, 404)
         return Response(made.view.model_dump_json(), media_type="application/json")
 
     async def events(self, request: Request) -> Response:
         """Server-sent events of a page."""
-        query = request.query_params
-        address, as_of = self._asked(query.get("dimension") or "company", query.get("scope") or "", request)
+        page = request.query_params.get("page", "board")
+        if page not in PAGES:
+            raise HTTPException(400, "There is no such page.")
+        address, as_of = self._asked_by_query(request, page)
         if self.feed.streams >= STREAMS_MAX:
             return JSONResponse({"error": "too many open boards"}, 503, {"Retry-After": "10"})
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -192,7 +222,11 @@ def create_app(
     routes = [
         Route("/", board.company),
         Route("/go", board.go),
+        Route("/deals", board.deals),
+        Route("/health", board.operators),
         Route("/api/view", board.api_view),
+        Route("/api/deals", board.api_deals),
+        Route("/api/health", board.api_health),
         Route("/events", board.events),
         Route("/healthz", board.health),
         Route("/static/{name}", board.static),

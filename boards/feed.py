@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import orjson
 from anyio import to_thread
 
-from boards.page import Address, page_title, render_sections
+from boards.address import Address
+from boards.page import View, page_title, render_sections
 from boards.source import BoardSource
-from schemas.board import BoardView
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Rendered:
     """A view and its HTML at a version of the source."""
 
     version: int
-    view: BoardView
+    view: View
     sections: dict[str, str]
     made_at: float  # monotonic seconds: ages are counted from here
     took_s: float
@@ -62,7 +62,7 @@ class Feed:
             if kept is not None and kept.version == version:
                 return kept
             begun = time.monotonic()
-            view = self.source.view(address.dimension, address.scope, address.period, as_of)
+            view = self._view(address, as_of)
             sections = render_sections(view, address)
             now = time.monotonic()
             made = Rendered(version, view, sections, now, now - begun)
@@ -72,6 +72,13 @@ class Feed:
                 while len(self._kept) > CACHE_MAX:
                     self._kept.popitem(last=False)
             return made
+
+    def _view(self, address: Address, as_of: int | None) -> View:
+        if address.page == "deals":
+            return self.source.deals(address.dimension, address.scope, as_of)
+        if address.page == "health":
+            return self.source.health()
+        return self.source.view(address.dimension, address.scope, address.period, as_of)
 
     async def events(
         self, address: Address, as_of: int | None, clock: Callable[[], float] = time.monotonic
@@ -108,7 +115,7 @@ class Feed:
         except LookupError as error:
             return _event("problem", {"text": str(error.args[0] if error.args else error)}), None
         except Exception:  # the stream outlives a view that fails: the next change may mend it
-            log.exception("board view failed: %s %s", address.dimension, address.scope)
+            log.exception("board view failed: %s of %s %s", address.page, address.dimension, address.scope)
             return _event("problem", {"text": "The view could not be made. The log of the program says why."}), None
         changed = {name: html for name, html in made.sections.items() if sent.get(name) != html}
         sent.update(changed)

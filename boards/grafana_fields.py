@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from boards.marks import state_word
 from boards.panels import Board, Column, Kind, Limit, Link, Role, Unit
+from boards.panels.limits import steps
 from schemas.config import Bounds
 
 Json = dict[str, Any]
@@ -110,14 +110,8 @@ def status_mappings() -> list[Json]:
 
 def limit(name: Limit, bounds: Bounds) -> Json:
     """From which value on a figure is coloured as which status."""
-    steps: Mapping[Limit, tuple[tuple[float | None, str], ...]] = {
-        "likely": ((None, RISK), (_number(bounds.on_track), FINE), (_number(bounds.ahead), GOOD)),
-        "age": ((None, FINE), (86_400, RISK)),
-        "refused": ((None, FINE), (1, RISK)),
-        "slow": ((None, FINE), (5, RISK), (60, BAD)),
-        "waiting": ((None, FINE), (1_000, RISK)),
-    }
-    return {"mode": "absolute", "steps": [{"color": colour, "value": value} for value, colour in steps[name]]}
+    colours = [{"color": LOOKS[state].colour, "value": value} for value, state in steps(name, bounds)]
+    return {"mode": "absolute", "steps": colours}
 
 
 def link(kind: Link, board: Board) -> Json:
@@ -145,10 +139,6 @@ def _cell_of(column: str, *, encoded: bool = False) -> str:
 
 def _link(title: str, uid: str, asked: Sequence[str]) -> Json:
     return {"title": title, "url": f"/d/{uid}?{'&'.join(asked)}", "targetBlank": False}
-
-
-def _number(value: Decimal) -> float:
-    return float(value)
 
 
 def _values(texts: Mapping[str, tuple[str, str]]) -> Json:

@@ -9,49 +9,31 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from boards import charts, marks
+from boards import deals_page, health_page
 from boards import format as fmt
+from boards.address import Address
 from boards.format import percent, quantity, quantity_full
-from boards.panels import TITLES, TRUST, WORDS
+from boards.panels import BOARDS, TITLES, TRUST, WORDS
 from schemas.alert import Alert
-from schemas.board import BoardView, CurvePoint, Deal, Movement, MovementDeal, Row
+from schemas.board import BoardView, CurvePoint, Deal, DealsView, HealthView, Movement, MovementDeal, Row
 from schemas.status import TargetStatus
 
 HERE = Path(__file__).parent
 #: The sections in the order of the page: will we make it, where not, what changed, what can be done, is it true.
 SECTIONS = ("banner", "headline", "burnup", "where", "changed", "todo", "alerts", "trust")
 REP_SECTIONS = ("banner", "headline", "todo", "alerts", "burnup", "changed", "trust")
+DEALS_SECTIONS = ("banner", "risk_headline", "risk_scopes", "risk_deals", "trust")
+HEALTH_SECTIONS = ("banner", "health_headline", "health_sources", "health_refused", "trust")
 ALERTS_MAX = 30
+#: What a page is drawn from.
+View = BoardView | DealsView | HealthView
 LEVELS = ("territory", "team", "rep")
-
-
-@dataclass(frozen=True)
-class Address:
-    """What a page is about, as its address says it."""
-
-    dimension: str
-    scope: str
-    period: str | None = None
-    as_of: str | None = None  # as written in the address
-
-    def href(self, dimension: str | None = None, scope: str | None = None, *, live: bool = False) -> str:
-        """The address of a scope, keeping period and moment. `live` drops the moment."""
-        dimension = self.dimension if dimension is None else dimension
-        scope = self.scope if scope is None else scope
-        path = "/" if dimension == "company" else f"/{quote(dimension, safe='')}/{quote(scope, safe='')}"
-        asked = {"period": self.period, "as_of": None if live else self.as_of}
-        query = urlencode({name: value for name, value in asked.items() if value})
-        return f"{path}?{query}" if query else path
-
-    def events(self) -> str:
-        """The address of this page's events."""
-        asked = {"dimension": self.dimension, "scope": self.scope, "period": self.period, "as_of": self.as_of}
-        return "/events?" + urlencode({name: value for name, value in asked.items() if value})
 
 
 @dataclass(frozen=True)
@@ -190,49 +172,59 @@ def environment() -> Environment:
         deal_flags=deal_flags, movement_note=movement_note, period_days=fmt.period_days, nothing=fmt.NOTHING,
         burnup_data=lambda view: json.dumps(charts.burnup_data(view), separators=(",", ":")),
         curve_sample=curve_sample,
-        burnup_words=charts.burnup_words, words=WORDS, titles=TITLES, trust_question=TRUST,
+        burnup_words=charts.burnup_words, words=WORDS, titles=TITLES, trust_question=TRUST, boards=BOARDS,
     )  # fmt: skip
+    env.globals.update(deals_page.HELPERS)
+    env.globals.update(health_page.HELPERS)
     return env
 
 
-def section_names(view: BoardView) -> tuple[str, ...]:
+def is_rep(view: View) -> bool:
+    """Whether a page is one person's own, with nobody else's figures."""
+    return not isinstance(view, HealthView) and view.dimension == "rep"
+
+
+def section_names(view: View) -> tuple[str, ...]:
     """The sections of a page in their order: a rep first reads what to do."""
-    return REP_SECTIONS if view.dimension == "rep" else SECTIONS
+    if isinstance(view, DealsView):
+        return DEALS_SECTIONS
+    if isinstance(view, HealthView):
+        return HEALTH_SECTIONS
+    return REP_SECTIONS if is_rep(view) else SECTIONS
 
 
-def render_sections(view: BoardView, address: Address) -> dict[str, str]:
+def render_sections(view: View, address: Address) -> dict[str, str]:
     """Section → HTML. An empty one is an empty string."""
-    shared: dict[str, Any] = {
-        "view": view,
-        "address": address,
-        "names": dict(view.reps),
-        "is_rep": view.dimension == "rep",
-    }
-    if view.dimension == "rep":
-        shared["names"] = {view.scope: view.scope_name}
+    shared: dict[str, Any] = {"view": view, "address": address, "names": {}, "is_rep": is_rep(view)}
+    if isinstance(view, BoardView):
+        shared["names"] = {view.scope: view.scope_name} if is_rep(view) else dict(view.reps)
     env = environment()
     return {name: env.get_template(f"sections/{name}.html").render(shared).strip() for name in section_names(view)}
 
 
-def page_title(view: BoardView) -> str:
-    """What stands on the browser's tab: the probability first, so that a row of tabs can be read."""
+def page_title(view: View) -> str:
+    """What stands on the browser's tab: the figure that matters first, so that a row of tabs can be read."""
+    if isinstance(view, HealthView):
+        return f"{view.verdict} · {BOARDS['health'].title}"
+    if isinstance(view, DealsView):
+        return f"{view.at_risk:,} at risk · {view.scope_name or view.company}"
     what = f"{view.scope_name or view.company} {view.period}"
     if view.headline is not None and view.headline.probability is not None:
         return f"{percent(view.headline.probability, probability=True)} · {what}"
     return what
 
 
-def render_page(view: BoardView, address: Address, sections: dict[str, str], shared: dict[str, Any]) -> str:
+def render_page(view: View, address: Address, sections: dict[str, str], shared: dict[str, Any]) -> str:
     """The complete page around its sections."""
     return (
         environment()
-        .get_template("page.html")
+        .get_template("page.html" if address.page == "board" else f"{address.page}.html")
         .render(
             view=view,
             address=address,
             sections={name: Markup(html) for name, html in sections.items()},  # noqa: S704 (made by our own templates)
             page_title=page_title(view),
-            is_rep=view.dimension == "rep",
+            is_rep=is_rep(view),
             **shared,
         )
     )

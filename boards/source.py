@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from schemas.board import BoardView
+from schemas.board import BoardView, DealsView, HealthView
 
 
 class BoardSource(Protocol):
@@ -16,6 +16,17 @@ class BoardSource(Protocol):
         `period` none: the one that holds the present. `as_of` none: live; otherwise microseconds UTC.
         Raises LookupError, with a message for people, for a scope or period that does not exist.
         """
+        ...
+
+    def deals(self, dimension: str, scope: str, as_of: int | None) -> DealsView:
+        """The deals at risk of a scope ("" for the company); of a rep nobody else's figures.
+
+        `as_of` as in `view`. Raises LookupError, with a message for people, for a scope that does not exist.
+        """
+        ...
+
+    def health(self) -> HealthView:
+        """What operators look at. It says what is known and does not wait for a server that is away."""
         ...
 
     def version(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ingest.door import Refused
+from ingest.quarantine import identity
 from planwatch.logs import described
 from planwatch.pipeline import Pipeline
 from planwatch.store import Store
@@ -137,6 +138,7 @@ def _verdict(standing: Standing, series: SeriesStore, trust: Trust) -> tuple[str
 
 def _refused(item: Refused) -> RefusedInput:
     return RefusedInput(
+        id=identity(item),
         source=escaped(item.source, TEXT_CHARS),
         origin=escaped(item.origin, TEXT_CHARS),
         position=item.position,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+from ingest.door import Refused
+from planwatch.board_health import REFUSED_SHOWN, Standing
 from planwatch.home import Home
 from planwatch.logs import described, fields
 from planwatch.pipeline import source_health
@@ -83,10 +85,16 @@ class Follower:
         self._home = home
         self._failures = 0
         self._refused: dict[str, int] = {}
+        self._by_code: Mapping[tuple[str, str], int] = {}
+        self._newest: Sequence[Refused] = ()
 
     def sources(self) -> Iterable[SourceHealth]:
         """Each source's account of every input."""
         return source_health(self.state, self._refused)
+
+    def standing(self) -> Standing:
+        """How far the log is read, and what was refused. Deliveries are the workers' to know."""
+        return Standing(behind=self.behind, failing=self.failing, by_code=self._by_code, newest=self._newest)
 
     @property
     def catching_up(self) -> bool:
@@ -111,7 +119,7 @@ class Follower:
                 if time.monotonic() - looked_at >= SLOW_S:
                     looked_at = time.monotonic()
                     self.engine.refresh()
-                    self._refused = self.store.quarantine.by_source()
+                    self._look_at_refused()
                     self.version += 1
                 self._went_well()
             except PlanwatchError as error:
@@ -135,6 +143,12 @@ class Follower:
             self.version += 1
         if not entries:
             self.store.log.wait(self.state.position, WAIT_S)
+
+    def _look_at_refused(self) -> None:
+        """Here and not when a page is made: brokers may take their time."""
+        quarantine = self.store.quarantine
+        self._refused = quarantine.by_source()
+        self._by_code, self._newest = quarantine.by_code(), quarantine.newest(REFUSED_SHOWN)
 
     def _failed(self, reason: str) -> None:
         self._failures += 1

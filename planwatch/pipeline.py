@@ -114,6 +114,7 @@ class Pipeline:
         self._slips: list[DealEvent] = []
         self._points: dict[str, list[Point]] = {"day": [], "minute": []}
         self._durable = durable
+        self._saved_at = self.cursor.at
         self._totals_stand = False
 
     def forget(self) -> None:
@@ -191,17 +192,22 @@ class Pipeline:
     def _take_group(self, group: Sequence[Message]) -> None:
         state, last = self.state, group[-1].position
         moved: set[Key] = set()
-        piece: list[dict[str, Any]] = []
+        today: set[Key] = set()  # what moved since the last end of a day
         day = state.today if state.now else None
-        for change in (change for _, changes in group for change in changes):
-            ahead = state.calendar.day_of(change["occurred_at"])
-            if day is not None and ahead > day:
-                moved |= self._fold(piece, last)
-                piece = []
-                self._judge(state.calendar.midnight(day + 1) - 1, last, grains=("day",))
-            day = ahead if day is None else max(day, ahead)
-            piece.append(change)
-        moved |= self._fold(piece, last)
+        for _, changes in group:
+            piece: list[dict[str, Any]] = []
+            for change in changes:
+                ahead = state.calendar.day_of(change["occurred_at"])
+                if day is not None and ahead > day:
+                    today |= self._fold(piece, last)
+                    piece = []
+                    moved |= self._write_day(today, last)
+                    today = set()
+                    self._judge(state.calendar.midnight(day + 1) - 1, last, grains=("day",))
+                day = ahead if day is None else max(day, ahead)
+                piece.append(change)
+            today |= self._fold(piece, last)
+        moved |= self._write_day(today, last)
         state.position = last
         if last > self.cursor.written:
             self._points["minute"] += self._values.of(moved, minute_of(state.now))
@@ -211,8 +217,15 @@ class Pipeline:
             self._save(self.cursor._replace(position=max(last, self.cursor.position)))
 
     def _fold(self, changes: Sequence[dict[str, Any]], position: int) -> set[Key]:
-        """Apply changes; the values that moved are written for the day that they end in."""
-        _, moved = self.totals.apply(changes, self._watch if position > self.cursor.position else None)
+        """Apply changes of one message; gives what they moved.
+
+        Message by message: what one moves and the next moves back is a point all the same, for an earlier life may have
+        written the one between.
+        """
+        return self.totals.apply(changes, self._watch if position > self.cursor.position else None)[1]
+
+    def _write_day(self, moved: set[Key], position: int) -> set[Key]:
+        """The values that moved, as they stand, for the day of the log."""
         if position > self.cursor.written and moved:
             midnight = self.state.calendar.midnight(self.state.today)
             self._points["day"] += self._values.of(moved, midnight)
@@ -231,10 +244,11 @@ class Pipeline:
 
     def _judge_now(self) -> None:
         """Judge at this moment, whatever the log last said."""
-        at = max(self._now(), self.cursor.at)
+        now = self._now()
+        at = max(minute_of(now) if self.config.time == "log" else now, self.cursor.at)
         transitions = self._judge(at, None)
         self._write()
-        if transitions or at - self.cursor.at >= MINUTE_US:
+        if transitions or at - self._saved_at >= MINUTE_US:
             self._save(self.cursor)
 
     def _judge(self, at: int, position: int | None, grains: Sequence[str] = ("day", "minute")) -> list[Alert]:
@@ -242,26 +256,34 @@ class Pipeline:
 
         Of a message that was judged before only the points are written, at the log's own time.
         """
-        alerting = position is None or position > self.cursor.position
-        if alerting:
-            at = max(at, self.cursor.at)
-        before = self.state.now
-        try:
-            running = statuses(self.state, self.found, self.plan, at, ended_days=ENDED_DAYS)
-        finally:
-            self.state.now = before
+        running = self._statuses(at)
         self.last_statuses = running
         if position is None or position > self.cursor.written:
             self._write_statuses(running, at, grains)
             if self.outlet:
                 self.outlet.judged(running, at, self.state.position)
-        return self._alert(running, at) if alerting else []
+        if position is not None and position <= self.cursor.position:
+            return []
+        if at < self.cursor.at:  # it comes late, or again after a crash: alerts do not go back
+            if "minute" not in grains:
+                return []
+            at = self.cursor.at
+            running = self._statuses(at)
+        return self._alert(running, at)
+
+    def _statuses(self, at: int) -> list[TargetStatus]:
+        before = self.state.now
+        try:
+            return statuses(self.state, self.found, self.plan, at, ended_days=ENDED_DAYS)
+        finally:
+            self.state.now = before
 
     def _alert(self, running: Sequence[TargetStatus], at: int) -> list[Alert]:
         signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self._slips), sources=tuple(self.sources()))
         self._slips = []
-        transitions = self.engine.evaluate(signals, deliver=self.delivering)
         self.cursor = self.cursor._replace(at=at)
+        beside = (*CURSOR, orjson.dumps(self.cursor._asdict()))  # the moment goes with what it brought about
+        transitions = self.engine.evaluate(signals, deliver=self.delivering, beside=[beside])
         if self.outlet and transitions:
             self.outlet.alerted(transitions, self.state.position)
         return transitions
@@ -284,6 +306,7 @@ class Pipeline:
     def _save(self, cursor: Cursor) -> None:
         written = self.state.position if self._durable is None else self._durable()
         written = max(cursor.written, written)
+        self._saved_at = cursor.at
         self.cursor = cursor._replace(live=cursor.live or self.delivering, written=written)
         self.store.journal.put(*CURSOR, orjson.dumps(self.cursor._asdict()))
 

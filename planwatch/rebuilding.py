@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from planwatch.home import Home
 from planwatch.pipeline import Pipeline
 from planwatch.store import Store
@@ -20,7 +22,7 @@ def rebuild(home: Home) -> str:
 
 
 def _forget_in_stack(home: Home) -> str:
-    """Series, snapshots and alert state of every tenant of the home; the next workers make them from the log."""
+    """Series, snapshots, alert state and alerts of every tenant of the home; the next workers make them from the log."""
     from planwatch.roles import kafka_of
     from storage.influx_connect import connect, settings_of
     from storage.influx_writer import PointWriter
@@ -40,5 +42,8 @@ def _forget_in_stack(home: Home) -> str:
             snapshots_of(tenant).clear()
     finally:
         writer.close(1.0)
-    delete_all(kafka, f"{group}-alert-state-changelog", [f'["{name}",'.encode() for name in home.tenants()])
+    names = list(home.tenants())
+    # As the journal's keys begin, which are JSON, and as those of alert events do.
+    delete_all(kafka, f"{group}-alert-state-changelog", [b"[" + orjson.dumps(name) + b"," for name in names])
+    delete_all(kafka, kafka.topic("alerts"), [f"{name}|".encode() for name in names])
     return "Deleted what is derived. The next workers make it from the log."

@@ -14,12 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from alerts.receivers import make_receivers
 from boards.app import create_app
 from boards.server import serve
+from planwatch.board_health import pipeline_standing
+from planwatch.board_pages import Pages
 from planwatch.home import Home
 from planwatch.ingesting import ingest
 from planwatch.pipeline import Pipeline
 from planwatch.printing import console, errors
 from planwatch.store import Store
-from planwatch.views import Views
 from schemas.base import PlanwatchError
 from schemas.change import Change
 from storage.lease import Lease
@@ -62,7 +63,8 @@ def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> 
     try:
         if board:
             zone = store.home.config.calendar.time_zone
-            app = create_app(Views(pipeline), title=config.title, token=board_token(store.home), time_zone=zone)
+            pages = Pages(pipeline, pipeline_standing(pipeline))
+            app = create_app(pages, title=config.title, token=board_token(store.home), time_zone=zone)
             server = serve(app, config.host, config.port if port is None else port).start()
             pipeline.engine.board_url = server.url
             console.print(f"Board: {server.url}", highlight=False, soft_wrap=True)

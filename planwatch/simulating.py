@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import takewhile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ingest.cdc_writer import CdcWriter
@@ -18,27 +19,28 @@ from schemas.base import PlanwatchError
 from schemas.change import Change
 
 DAY_US = 86_400_000_000
-#: How often it is noted how far the company's time has come, in changes: what is sent again after a crash is little.
-NOTE_CHANGES = 200
+#: How often it is noted how far the company's time has come: what a crash sends again is what was sent since.
+NOTE_S = 0.5
 
 
 def simulate(home: Home, speed: float, history_days: int) -> None:
-    """Send history at once on the first start, then go on at a pace, until SIGTERM or SIGINT."""
+    """Send history at once on the first start, then go on at a pace, until SIGTERM or SIGINT.
+
+    Started again it goes on where it stopped, in history too.
+    """
     kafka = kafka_of(home)
     name, topic = _source(home)
-    noted = home.data / "simulated.json"
     simulator = Simulator(tenant=home.config.tenant, source=name)
-    reached = _reached(noted)
-    changes = _noting(simulator.changes(after_us=reached), noted)
+    noted = _Noted(home.data / "simulated.json", simulator, history_days)
     writer = CdcWriter(home.config, find_mapping(home, name, None))
-    with stopped_by_signals() as stop:
-        if not reached:
-            first = next(changes)
-            until = first.occurred_at + history_days * DAY_US
-            history = takewhile(lambda c: c.occurred_at <= until, changes)
-            sent = produce(kafka, topic, _chain(first, history), writer, stop=stop)
-            errors.print(f"Sent {history_days} days of history: {sent:,} changes to {topic}.", soft_wrap=True)
-        produce(kafka, topic, changes, writer, speed=speed, stop=stop)
+    with stopped_by_signals() as stop, noted:
+        if noted.reached_us < noted.history_until_us:
+            history = noted.passing(simulator.changes(noted.history_until_us, noted.reached_us))
+            sent = produce(kafka, topic, history, writer, stop=stop, progress=noted.sent)
+            errors.print(f"Sent history: {sent:,} changes to {topic}.", soft_wrap=True)
+        if not stop.is_set():
+            changes = noted.passing(simulator.changes(after_us=max(noted.reached_us, noted.history_until_us)))
+            produce(kafka, topic, changes, writer, speed=speed, stop=stop, progress=noted.sent)
 
 
 def _source(home: Home) -> tuple[str, str]:
@@ -50,28 +52,52 @@ def _source(home: Home) -> tuple[str, str]:
     )
 
 
-def _chain(first: Change, rest: Iterator[Change]) -> Iterator[Change]:
-    yield first
-    yield from rest
+class _Noted:
+    """How far the company's time has come, in a file: never further than what the brokers have taken.
 
+    `reached_us`: of the last change that they took; `history_until_us`: until then everything is sent at once.
+    """
 
-def _noting(changes: Iterator[Change], noted: Path) -> Iterator[Change]:
-    """The changes; how far they have come is noted now and then, behind what was sent."""
-    before = 0
-    for count, change in enumerate(changes, 1):
-        if count % NOTE_CHANGES == 0:
-            aside = noted.with_suffix(".partial")
-            aside.write_text(json.dumps({"reached_us": before}), encoding="utf-8")
-            aside.replace(noted)
-            before = change.occurred_at
-        yield change
+    def __init__(self, file: Path, simulator: Simulator, history_days: int) -> None:
+        self._file = file
+        self._under_way: deque[int] = deque()
+        self._passed = 0  # of the changes under way, those that were taken
+        self._written_at = 0.0
+        try:
+            noted = json.loads(file.read_text(encoding="utf-8"))
+            self.reached_us, self.history_until_us = int(noted["reached_us"]), int(noted["history_until_us"])
+        except FileNotFoundError:
+            opening_us = next(simulator.changes()).occurred_at
+            self.reached_us, self.history_until_us = 0, opening_us + history_days * DAY_US
+        except (ValueError, KeyError, TypeError):
+            raise PlanwatchError(f"{file}: cannot be read. Delete it to begin the simulation anew.") from None
 
+    def passing(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """The changes on their way to the brokers."""
+        self._under_way.clear()
+        self._passed = 0
+        for change in changes:
+            self._under_way.append(change.occurred_at)
+            yield change
 
-def _reached(noted: Path) -> int:
-    """How far the company's time had come, microseconds UTC; 0 at the first start."""
-    try:
-        return int(json.loads(noted.read_text(encoding="utf-8"))["reached_us"])
-    except FileNotFoundError:
-        return 0
-    except (ValueError, KeyError, TypeError):
-        raise PlanwatchError(f"{noted}: cannot be read. Delete it to begin the simulation anew.") from None
+    def sent(self, count: int) -> None:
+        """So many of them were taken."""
+        for _ in range(count - self._passed):
+            self.reached_us = self._under_way.popleft()
+        self._passed = count
+        if time.monotonic() - self._written_at >= NOTE_S:
+            self._write()
+
+    def _write(self) -> None:
+        self._written_at = time.monotonic()
+        noted = {"reached_us": self.reached_us, "history_until_us": self.history_until_us}
+        aside = self._file.with_suffix(".partial")
+        aside.write_text(json.dumps(noted), encoding="utf-8")
+        aside.replace(self._file)
+
+    def __enter__(self) -> _Noted:
+        self._write()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._write()

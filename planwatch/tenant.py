@@ -20,6 +20,7 @@ from planwatch.wiring import Parts, snapshots_of
 from processors.runners.worker import Event
 from processors.snapshot import ForeignSnapshot, dump, load
 from processors.state import State
+from schemas.base import PlanwatchError
 from schemas.clock import Clock
 from schemas.stack import InfluxConfig, KafkaConfig
 from storage.changelog_journal import ChangelogJournal, Due
@@ -72,6 +73,7 @@ class LiveTenant:
         self._quarantine = TopicQuarantine(shared.kafka, self.name, fresh=False)
         self._quarantine.refresh()
         self._snapshots = snapshots_of(home)
+        self._check_log(log_end)
         self._outlet = StackOutlet(self.name, self._series, shared.metrics)
         parts = Parts(MemoryLog(), self._series, self._journal, self._quarantine)
         self.pipeline = Pipeline(
@@ -201,6 +203,16 @@ class LiveTenant:
         if not save:
             self._shared.writer.discard(self.name)
         self._shared.metrics.forget_tenant(self.name)
+
+    def _check_log(self, log_end: int) -> None:
+        """The alert state must not say more than the log. Raises PlanwatchError."""
+        judged = saved_cursor(self._journal).position
+        if judged > log_end:
+            raise PlanwatchError(
+                f"tenant {self.name}: its alerts were judged up to position {judged:,}, and its log ends at {log_end:,}: the "
+                f"topic {self._shared.kafka.topic('changes')} was made anew, or lost records. Stop the workers and run "
+                "`planwatch rebuild`."
+            )
 
     def _saved_state(self, log_end: int) -> State | None:
         """The newest snapshot, unless it is foreign or says more than the log and the alert state do."""

@@ -19,6 +19,7 @@ import orjson
 
 from processors.state import Cells, Ints, Order, State, Table
 from schemas.config import Config
+from schemas.records import FIELDS
 
 MAGIC = b"PLANWSTA"
 FORMAT = 1
@@ -31,7 +32,11 @@ class ForeignSnapshot(Exception):
 
 def made_with(config: Config) -> str:
     """A digest of the settings that decide how changes become columns."""
-    settings = {"tenant": config.tenant, "fields": config.fields, "calendar": config.calendar.model_dump(mode="json")}
+    settings = {
+        "tenant": config.tenant,
+        "kinds": [FIELDS, config.fields],
+        "calendar": config.calendar.model_dump(mode="json"),
+    }
     return hashlib.blake2b(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 

@@ -171,6 +171,7 @@ class RefusalCount(Strict):
 class RefusedInput(Strict):
     """An input that was not taken in. Its texts are escaped, so that none hides or moves what stands around it."""
 
+    id: str
     source: str
     origin: str  # a file, or topic[partition]
     position: int  # a line from 1 (0: the whole file), or an offset

@@ -10,7 +10,7 @@ from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig
 from storage.kafka_client import Outgoing, close_producer, describe, producer, send_all
 from storage.kafka_log import PartitionReader
-from storage.kafka_topics import partitions_of
+from storage.kafka_topics import missing, partitions_of
 
 READ_RECORDS = 1_000
 
@@ -61,17 +61,20 @@ class TopicTable:
 def delete_all(config: KafkaConfig, topic: str, prefixes: Sequence[bytes]) -> int:
     """Delete every key of a compacted topic that begins with one of the prefixes, each in its own partition.
 
-    Returns how many. Raises PlanwatchError where the brokers do not take it.
+    Returns how many had a value. A topic that is not there has none. Raises PlanwatchError where the brokers do not
+    take it.
     """
+    if missing(config, [topic]):
+        return 0
     keys: list[Outgoing] = []
     for n in range(partitions_of(config, topic)):
         reader = PartitionReader(config, topic, n)
-        offset, found = reader.beginning(), set[bytes]()
+        offset, alive = reader.beginning(), dict[bytes, bool]()
         while records := reader.read(offset, READ_RECORDS):
             offset = records[-1].offset + 1
-            found |= {r.key for r in records if r.key is not None and r.key.startswith(tuple(prefixes))}
+            alive |= {r.key: r.value is not None for r in records if r.key and r.key.startswith(tuple(prefixes))}
         reader.close()
-        keys += [Outgoing(topic, key, None, partition=n) for key in sorted(found)]
+        keys += [Outgoing(topic, key, None, partition=n) for key in sorted(alive) if alive[key]]
     out = producer(config)
     try:
         for start in range(0, len(keys), READ_RECORDS):

@@ -35,16 +35,16 @@ class SqliteSeries:
         """
         table = known_grain(grain)
         checked = [finite(point) for point in points]
-        try:
-            with self._db.transaction() as connection:
+        with self._db.transaction() as connection:
+            try:
                 rows = [
                     (self._number(connection, (p.kpi, p.dimension, p.scope, p.period, p.field)), p.bucket, p.value)
                     for p in checked
                 ]
                 connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)  # noqa: S608
-        except BaseException:
-            self._numbers.clear()  # those given in a transaction that was undone do not exist
-            raise
+            except BaseException:
+                self._numbers.clear()  # those given in a transaction that is undone do not exist
+                raise
 
     def _number(self, connection: sqlite3.Connection, identity: Identity) -> int:
         number = self._numbers.get(identity)

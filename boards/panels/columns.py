@@ -167,5 +167,9 @@ INSTANCES = (
     Column("write_errors", "Failed writes", "count", limit="refused"),
 )
 
+#: What the web board alone shows of health: it is drawn by the process that knows it.
+SENDING = Column("waiting", "Notifications that wait", "count")
+SERIES = Column("series", "Time series")
+
 #: The figures of a target by name, as a heading says them.
 TITLES: dict[str, str] = {column.name: column.title for column in (*FIGURES, ATTAINMENT)}

@@ -63,6 +63,10 @@ class Panel:
         """What it answers, and how it is read."""
         return WORDS[self.key].question
 
+    def column(self, name: str) -> Column:
+        """The figure of that name. Raises KeyError."""
+        return {column.name: column for column in self.columns}[name]
+
 
 @dataclass(frozen=True)
 class Row:

@@ -70,5 +70,10 @@ WORDS: dict[str, Words] = {
     "delay": Words("From change to figure", "How late are figures? Of the slowest instance: half of the changes, and 99 of 100."),
     "writing": Words("Points that wait, failed writes", "Does InfluxDB take what is written? Both stand at zero when it does."),
     "quarantine": Words("In quarantine", "What was refused, from which source and why? `planwatch quarantine` shows each."),
+    # Stands on the web board alone.
+    "refused": Words(
+        "Newest refused inputs",
+        "What exactly was refused, where did it stand, and why? What cannot be printed is written as an escape.",
+    ),
     "instances": Words("Workers and bridges", "Which of them runs, since when is it silent, what does it hold?"),
 }  # fmt: skip

