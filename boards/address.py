@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlencode
 
 #: A scope's own board; its deals at risk; health, which is about no scope.
 PageName = Literal["board", "deals", "health"]
+PAGES: Mapping[str, PageName] = {"board": "board", "deals": "deals", "health": "health"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,12 @@ class Address:
     page: PageName = "board"
 
     def href(
-        self, dimension: str | None = None, scope: str | None = None, *, live: bool = False, page: PageName | None = None
+        self,
+        dimension: str | None = None,
+        scope: str | None = None,
+        *,
+        live: bool = False,
+        page: PageName | None = None,
     ) -> str:
         """The address of a page of a scope, keeping period and moment where the page has them. `live` drops the moment."""
         page = self.page if page is None else page

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from boards import charts
-from boards.address import Address, PageName
+from boards.address import PAGES, Address, PageName
 from boards.bundle import VegaBundle, bundle_version
 from boards.feed import STREAMS_MAX, Feed, Rendered, age_now
 from boards.guard import Guard, message
@@ -116,8 +116,8 @@ class Board:
 
     async def events(self, request: Request) -> Response:
         """Server-sent events of a page."""
-        page = request.query_params.get("page", "board")
-        if page not in PAGES:
+        page = PAGES.get(request.query_params.get("page", "board"))
+        if page is None:
             raise HTTPException(400, "There is no such page.")
         address, as_of = self._asked_by_query(request, page)
         if self.feed.streams >= STREAMS_MAX:

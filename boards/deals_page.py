@@ -24,7 +24,9 @@ class Figure(NamedTuple):
 
 def risk_panel(view: DealsView) -> Panel:
     """The table: a rep's own has no column of reps."""
-    return BOARDS["rep"].panel("my_deals_at_risk") if view.dimension == "rep" else BOARDS["deals"].panel("deals_at_risk")
+    return (
+        BOARDS["rep"].panel("my_deals_at_risk") if view.dimension == "rep" else BOARDS["deals"].panel("deals_at_risk")
+    )
 
 
 def risk_columns(view: DealsView) -> list[Column]:
@@ -54,7 +56,7 @@ def risk_figures(view: DealsView) -> list[Figure]:
 
 
 def _share(count: int, of: int) -> str:
-    return f"{fmt.percent(Decimal(count) / of)} of them" if of else ""
+    return f"{fmt.percent(Decimal(count) / of)} of them" if count else ""
 
 
 def risk_glow(deal: Deal) -> str:

@@ -161,3 +161,11 @@ def emphasise(sentence: str) -> Markup:
     parts = re.split(r"((?<![\w-])(?:[<>≈~+\u2212-]\s?)?\d[\d.,\u202f\u2013]*(?:\s?(?:bn|M|k|%)(?!\w))?)", sentence)
     figures = (Markup("<b>{}</b>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts))
     return escape(head + colon) + Markup("").join(figures)
+
+
+def coded(text: str) -> Markup:
+    """A text in which `commands` are set apart. Safe: the text is escaped."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if n % 2 else escape(part) for n, part in enumerate(parts)
+    )

@@ -32,11 +32,19 @@ def health_figures(view: HealthView) -> list[Figure]:
             fmt.moment(newest, view.time_zone) if newest is not None else fresh.nothing,
         ),
         _figure(fresh.column("received"), received, f"{received:,}", _of_sources(len(trust.sources))),
-        _figure(fresh.column("quarantined"), trust.quarantined, f"{trust.quarantined:,}", _share(trust.quarantined, received)),
         _figure(
-            _BOARD.panel("health").column("lag"), view.behind, _count(view.behind), f"read up to message {view.position:,}"
+            fresh.column("quarantined"),
+            trust.quarantined,
+            f"{trust.quarantined:,}",
+            _share(trust.quarantined, received),
         ),
-        _figure(SENDING, view.waiting, _count(view.waiting), "" if view.waiting is not None else "the workers know"),
+        _figure(
+            _BOARD.panel("health").column("lag"),
+            view.behind,
+            _count(view.behind),
+            f"read up to message {view.position:,}" if view.position else "the log is empty",
+        ),
+        _figure(SENDING, view.waiting, _count(view.waiting), _sending(view.waiting)),
         _series(view),
     ]
 
@@ -49,9 +57,19 @@ def _figure(column: Column, value: int | None, words: str, note: str) -> Figure:
 def _series(view: HealthView) -> Figure:
     series = view.series
     value = {True: "Readable", False: "Not readable", None: "Not known yet"}[series.readable]
-    newest = f", newest point {fmt.day_words(fmt.local(series.newest_at, view.time_zone).date())}" if series.newest_at else ""
+    newest = (
+        f", newest point {fmt.day_words(fmt.local(series.newest_at, view.time_zone).date())}"
+        if series.newest_at
+        else ""
+    )
     state = "missed" if series.readable is False else ""
     return Figure(SERIES.name, SERIES.title, value, full=series.where, note=f"{series.kind}{newest}", state=state)
+
+
+def _sending(waiting: int | None) -> str:
+    if waiting is None:
+        return "the workers know"
+    return "until a receiver takes them" if waiting else "all are delivered"
 
 
 def _count(value: int | None) -> str:
@@ -59,7 +77,7 @@ def _count(value: int | None) -> str:
 
 
 def _of_sources(count: int) -> str:
-    return f"from {count:,} sources" if count != 1 else "from one source"
+    return f"from {count:,} sources" if count > 1 else "from one source" if count else "no source yet"
 
 
 def _share(count: int, of: int) -> str:

@@ -14,8 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from boards import charts, marks
-from boards import deals_page, health_page
+from boards import charts, deals_page, health_page, marks
 from boards import format as fmt
 from boards.address import Address
 from boards.format import percent, quantity, quantity_full
@@ -160,7 +159,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     env.filters.update(
-        emphasise=fmt.emphasise, age=fmt.age, day=fmt.day_words, kpi=fmt.kpi_words, percent=percent,
+        emphasise=fmt.emphasise, coded=fmt.coded, age=fmt.age, day=fmt.day_words, kpi=fmt.kpi_words, percent=percent,
         times=fmt.times, signed_percent=fmt.signed_percent,
     )  # fmt: skip
     env.globals.update(

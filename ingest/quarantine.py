@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
@@ -23,10 +24,13 @@ KIND = "quarantine"
 
 
 class Quarantine:
-    """Refused input in a journal, each once."""
+    """Refused input in a journal, each once. Counts are kept: only what is new since the last count is read."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._counted = 0  # the number of the last record that is in the counts
+        self._by_code: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
 
     def add(self, refused: Sequence[Refused]) -> int:
         """Keep these; returns how many were not there yet. The same line of the same file is kept once."""
@@ -34,16 +38,23 @@ class Quarantine:
 
     def count(self) -> int:
         """How many are kept."""
-        return sum(1 for _ in self._journal.items(KIND))
+        return sum(self.by_code().values())
 
     def by_source(self) -> dict[str, int]:
         """How many inputs of each source were refused."""
-        return dict(Counter(json.loads(payload)["source"] for _, payload in self._journal.items(KIND)))
+        found: Counter[str] = Counter()
+        for (source, _), count in self.by_code().items():
+            found[source] += count
+        return dict(found)
 
     def by_code(self) -> dict[tuple[str, str], int]:
         """How many inputs of each (source, code) were refused."""
-        kept = (json.loads(payload) for _, payload in self._journal.items(KIND))
-        return dict(Counter((content["source"], content["code"]) for content in kept))
+        with self._lock:
+            for number, _, payload in self._journal.since(KIND, self._counted):
+                content = json.loads(payload)
+                self._by_code[content["source"], content["code"]] += 1
+                self._counted = number
+            return dict(self._by_code)
 
     def newest(self, count: int) -> list[Refused]:
         """The last ones that came, at most `count`, the newest first."""

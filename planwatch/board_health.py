@@ -21,8 +21,6 @@ REFUSED_SHOWN = 20
 CODES_SHOWN = 100
 SHOWN_BYTES, SHOWN_CHARS = 400, 240
 TEXT_CHARS = 400
-#: Messages that may wait before figures count as behind: a log that moves is never quite read.
-BEHIND_MAX = 50
 #: How often the series are looked at, and how long a page waits for the answer.
 LOOK_S, WAIT_S = 10.0, 0.5
 
@@ -31,6 +29,7 @@ class Standing(NamedTuple):
     """How far the log is read, and what is known of refused input."""
 
     behind: int | None  # messages that are still to be read; none: not known
+    catching_up: bool  # it is more than a log that moves always has ahead of its reader
     failing: str = ""  # why the log cannot be read; empty: it can
     waiting: int | None = None  # notifications to deliver; none: another process knows
     by_code: Mapping[tuple[str, str], int] = {}  # (source, code) → how many
@@ -39,14 +38,20 @@ class Standing(NamedTuple):
 
 def pipeline_standing(pipeline: Pipeline) -> Callable[[], Standing]:
     """What a pipeline that runs in this process says of itself."""
+    known: tuple[Mapping[tuple[str, str], int], Sequence[Refused]] = ({}, ())
 
     def standing() -> Standing:
+        nonlocal known
         quarantine = pipeline.store.quarantine
+        by_code = quarantine.by_code()
+        if by_code != known[0]:  # each refusal changes a count
+            known = by_code, quarantine.newest(REFUSED_SHOWN)
         return Standing(
             behind=max(pipeline.store.log.end() - pipeline.state.position, 0),
+            catching_up=not pipeline.delivering,
             waiting=pipeline.engine.waiting,
-            by_code=quarantine.by_code(),
-            newest=quarantine.newest(REFUSED_SHOWN),
+            by_code=known[0],
+            newest=known[1],
         )
 
     return standing
@@ -127,7 +132,7 @@ def _verdict(standing: Standing, series: SeriesStore, trust: Trust) -> tuple[str
         return "The log cannot be read", "missed"
     if series.readable is False:
         return "The series cannot be read", "missed"
-    if standing.behind is None or standing.behind > BEHIND_MAX:
+    if standing.catching_up:
         return "Catching up", "at_risk"
     if trust.newest_change_at is None:
         return "Waiting for the first change", "no_data"

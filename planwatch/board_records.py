@@ -14,7 +14,7 @@ from planwatch.deals import deals_at_risk, text_of
 from processors.attribution import assigned, stands
 from processors.movement import BARS, bars_between
 from processors.query import Catalogue
-from processors.state import NULL, State, day_number
+from processors.state import NULL, State, day_number, day_text
 from processors.targets import elapsed, plan_targets
 from schemas.alert import Alert, SourceHealth
 from schemas.board import Deal
@@ -129,7 +129,8 @@ def movement_records(state: State, window: str, by: str | None, at: int) -> Iter
 
 def deal_records(state: State, statuses: Sequence[TargetStatus], at: int) -> Iterator[Record]:
     """The open deals at risk by rank; ranks that nobody takes say so."""
-    headlines = shortest_revenue(statuses)
+    today = day_text(state.calendar.day_of(at))
+    headlines = shortest_revenue(s for s in statuses if s.period_start <= today <= s.period_end)
     found = deals_at_risk(state, headlines, RANKS)
     for rank in range(RANKS):
         tags = {"rank": f"{rank + 1:02d}"}

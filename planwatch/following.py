@@ -81,6 +81,8 @@ class Follower:
         self.lock = threading.RLock()
         self.version = 0
         self.behind: int | None = None  # messages; none: not known yet
+        #: Whether the end of the log is yet to be reached. A few messages behind it later on are no lag: it moves.
+        self.catching_up = True
         self.failing = ""  # why nothing new can be read; empty: it can
         self._home = home
         self._failures = 0
@@ -94,12 +96,7 @@ class Follower:
 
     def standing(self) -> Standing:
         """How far the log is read, and what was refused. Deliveries are the workers' to know."""
-        return Standing(behind=self.behind, failing=self.failing, by_code=self._by_code, newest=self._newest)
-
-    @property
-    def catching_up(self) -> bool:
-        """Whether the end of the log is further away than what is read at once: a log that moves is never quite read."""
-        return self.behind is None or self.behind > READ_MESSAGES
+        return Standing(self.behind, self.catching_up, self.failing, by_code=self._by_code, newest=self._newest)
 
     def behind_words(self) -> str:
         """Why what came in last is not in the state yet, for the people who look at a page; empty: it is."""
@@ -137,12 +134,17 @@ class Follower:
                 apply(self.state, message.changes)
                 self.state.position = message.position
                 self.version += 1
-        before = self.catching_up
-        self.behind = max(self.store.log.end() - self.state.position, 0) if entries else 0
-        if self.catching_up != before:
-            self.version += 1
+        self._say_behind(max(self.store.log.end() - self.state.position, 0) if entries else 0)
         if not entries:
             self.store.log.wait(self.state.position, WAIT_S)
+
+    def _say_behind(self, behind: int) -> None:
+        self.behind = behind
+        if behind == 0 and self.catching_up:
+            self.catching_up = False
+            self.version += 1
+        elif behind > READ_MESSAGES:
+            self.catching_up = True
 
     def _look_at_refused(self) -> None:
         """Here and not when a page is made: brokers may take their time."""
@@ -152,7 +154,7 @@ class Follower:
 
     def _failed(self, reason: str) -> None:
         self._failures += 1
-        self.failing = reason
+        self.catching_up, self.failing = True, reason
         if self._failures == 1:
             self.version += 1
             log.warning("the log cannot be followed", extra=fields(reason=reason))

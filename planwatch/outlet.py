@@ -76,15 +76,19 @@ class StackOutlet:
     def alerted(self, transitions: Sequence[Alert], position: int) -> None:
         """An event and a record for each alert that fired or resolved."""
         for alert in transitions:
-            at = max(alert.updated_at, 0) // US_PER_MS
-            event = AlertEvent(tenant=self._tenant, position=position, produced_at=at, alert=alert)
-            self._events.append(Event("alerts", event.key.encode(), event.model_dump_json().encode()))
             self._metrics.alert(alert.rule, alert.state)
-        self._records.write_records("day", alert_records(transitions))
+        self._tell(transitions, position)
 
     def retell(self, pipeline: Pipeline) -> None:
         """After a restart: the newest alerts once more, under the same keys."""
-        self.alerted(pipeline.engine.history()[:RETOLD], pipeline.state.position)
+        self._tell(pipeline.engine.history()[:RETOLD], pipeline.state.position)
+
+    def _tell(self, alerts: Sequence[Alert], position: int) -> None:
+        for alert in alerts:
+            at = max(alert.updated_at, 0) // US_PER_MS
+            event = AlertEvent(tenant=self._tenant, position=position, produced_at=at, alert=alert)
+            self._events.append(Event("alerts", event.key.encode(), event.model_dump_json().encode()))
+        self._records.write_records("day", alert_records(alerts))
 
     def take_events(self) -> list[Event]:
         """What was not published yet."""

@@ -33,7 +33,8 @@ def _forget_in_stack(home: Home) -> str:
     group = f"{kafka.prefix}-worker"
     if at_work := group_members(kafka, group):
         raise PlanwatchError(
-            f"{at_work} workers are at work ({group}). Stop them first: they would write while it is deleted."
+            f"{at_work} worker{' is' if at_work == 1 else 's are'} at work ({group}). Stop them first: they would write "
+            "while it is deleted."
         )
     writer = PointWriter(settings_of(home.config), lambda: connect(home.config, "admin", home.stack_path), 1)
     try:

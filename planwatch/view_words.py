@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from alerts.words import percent
 from processors.kpis import MEASURES
 from processors.measures import contributions
 from processors.projection import scope_codes
@@ -32,7 +33,9 @@ def sentence(s: TargetStatus | None, name: str, label: str) -> str:
     assert s.landing is not None
     assert s.probability is not None
     low, high = short(s.landing.p10, ""), short(s.landing.p90, "")
-    return f"{head} Landing {short(s.landing.p50, s.currency)} ({low} to {high}), {s.probability:.0%} likely to hit."
+    return (
+        f"{head} Landing {short(s.landing.p50, s.currency)} ({low} to {high}), {percent(s.probability)} likely to hit."
+    )
 
 
 def gap_words(state: State, dim: str, scope: str, s: TargetStatus | None) -> str:
@@ -62,18 +65,22 @@ def risk_sentence(name: str, at_risk: int, amount: Decimal, open_deals: int, tot
     if not open_deals:
         return f"{name}: no deal is open."
     if not at_risk:
-        are = "The open deal does not need" if open_deals == 1 else f"None of the {open_deals:,} open deals needs"
-        return f"{name}: {are[0].lower()}{are[1:]} help."
-    some = f"{at_risk:,} of {open_deals:,} open deals need help" if open_deals > 1 else "the one open deal needs help"
-    share = f", {amount / total:.0%} of the open pipeline" if total > 0 else ""
-    return f"{name}: {some}, {short(amount, currency)}{share}."
+        are = "the open deal does not need" if open_deals == 1 else f"none of the {open_deals:,} open deals needs"
+        return f"{name}: {are} help."
+    need = "needs" if at_risk == 1 else "need"
+    some = f"{at_risk:,} of {open_deals:,} open deals" if open_deals > 1 else "the one open deal"
+    share = f", {percent(amount / total)} of the open pipeline" if total > 0 else ""
+    return f"{name}: {some} {need} help, {short(amount, currency)}{share}."
 
 
 def health_sentence(received: int, sources: int, refused: int) -> str:
     """What came in and what became of it."""
     if not sources:
         return "No source has said anything yet."
-    heads = f"{received:,} inputs from {sources:,} sources" if sources > 1 else f"{received:,} inputs from one source"
+    whence = f"from {sources:,} sources" if sources > 1 else "from one source"
+    if received == 1:
+        return f"The one input {whence} was {'refused' if refused else 'taken in'}."
     if not refused:
-        return f"{heads}, all of them taken in."
-    return f"{heads}: {received - refused:,} taken in, {refused:,} in quarantine."
+        return f"All {received:,} inputs {whence} were taken in."
+    taken = f"{received - refused:,} were taken in" if received - refused != 1 else "1 was taken in"
+    return f"Of {received:,} inputs {whence} {taken}, {refused:,} {'are' if refused > 1 else 'is'} in quarantine."

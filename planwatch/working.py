@@ -59,9 +59,12 @@ def work(home: Home, ops_port: int | None) -> None:
     role = _Worker(home, ops_port)
     try:
         asyncio.run(role.run())
-    except RuntimeError as error:
+    except PlanwatchError:
+        raise
+    except Exception as error:
+        log.exception("the worker failed and starts anew")
         role.end()
-        restart_in_place(str(error))
+        restart_in_place(repr(error))
 
 
 class _Worker:

@@ -111,7 +111,8 @@ class MemoryJournal:
     """The journal port on a dictionary, which keeps the order of first recording."""
 
     def __init__(self) -> None:
-        self._records: dict[tuple[str, str], bytes] = {}
+        self._records: dict[tuple[str, str], tuple[int, bytes]] = {}
+        self._next = 1
         self._lock = threading.Lock()
 
     def record(self, kind: str, key: str, payload: bytes) -> bool:
@@ -119,7 +120,7 @@ class MemoryJournal:
         with self._lock:
             if (kind, key) in self._records:
                 return False
-            self._records[kind, key] = bytes(payload)
+            self._put(kind, key, payload)
             return True
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
@@ -128,20 +129,39 @@ class MemoryJournal:
 
     def put_many(self, records: Iterable[tuple[str, str, bytes]]) -> None:
         """`put` of each (kind, key, payload), all of them or none."""
+        items = list(records)
         with self._lock:
-            self._records.update({(kind, key): bytes(payload) for kind, key, payload in records})
+            for kind, key, payload in items:
+                self._put(kind, key, payload)
 
     def get(self, kind: str, key: str) -> bytes | None:
         """What is stored under (kind, key)."""
-        return self._records.get((kind, key))
+        found = self._records.get((kind, key))
+        return None if found is None else found[1]
 
     def items(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """All of a kind, in the order of first recording."""
+        return ((key, payload) for _, key, payload in self.since(kind, 0))
+
+    def since(self, kind: str, number: int) -> Iterator[tuple[int, str, bytes]]:
+        """(number, key, payload) of a kind, first recorded after a number, in that order."""
         with self._lock:
-            return iter([(key, payload) for (of, key), payload in self._records.items() if of == kind])
+            return iter([(n, key, p) for (of, key), (n, p) in self._records.items() if of == kind and n > number])
 
     def delete(self, kind: str, keys: Iterable[str]) -> None:
         """Forget these."""
         with self._lock:
             for key in list(keys):
-                self._records.pop((kind, key), None)
+                self._drop(kind, key)
+
+    def _drop(self, kind: str, key: str) -> bool:
+        """Forget a record; whether there was one."""
+        return self._records.pop((kind, key), None) is not None
+
+    def _put(self, kind: str, key: str, payload: bytes) -> int:
+        """Store a record under its number: the one it has, or the next. Returns the number."""
+        old = self._records.get((kind, key))
+        number = old[0] if old else self._next
+        self._next += old is None
+        self._records[kind, key] = (number, bytes(payload))
+        return number

@@ -133,6 +133,10 @@ class Journal(Protocol):
         """All of a kind, in the order of first recording."""
         ...
 
+    def since(self, kind: str, number: int) -> Iterator[tuple[int, str, bytes]]:
+        """(number, key, payload) of a kind, first recorded after a number (0: all), in that order. Numbers only grow."""
+        ...
+
     def delete(self, kind: str, keys: Iterable[str]) -> None:
         """Forget these."""
         ...

@@ -45,6 +45,12 @@ class SqliteJournal:
         sql = "SELECT key, payload FROM journal WHERE kind=? ORDER BY sequence"
         return iter([(key, payload) for key, payload in self._db.rows(sql, (kind,))])
 
+    def since(self, kind: str, number: int) -> Iterator[tuple[int, str, bytes]]:
+        """(number, key, payload) of a kind, first recorded after a number, in that order."""
+        # The plus keeps SQLite from reading all of the kind by its index.
+        sql = "SELECT sequence, key, payload FROM journal WHERE sequence>? AND +kind=? ORDER BY sequence"
+        return iter([(int(n), key, bytes(payload)) for n, key, payload in self._db.rows(sql, (number, kind))])
+
     def delete(self, kind: str, keys: Iterable[str]) -> None:
         """Forget these."""
         with self._db.transaction() as connection:

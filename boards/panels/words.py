@@ -69,7 +69,7 @@ WORDS: dict[str, Words] = {
     "lag": Words("Waiting messages", "Do they keep up? Messages that wait to be processed, by role."),
     "delay": Words("From change to figure", "How late are figures? Of the slowest instance: half of the changes, and 99 of 100."),
     "writing": Words("Points that wait, failed writes", "Does InfluxDB take what is written? Both stand at zero when it does."),
-    "quarantine": Words("In quarantine", "What was refused, from which source and why? `planwatch quarantine` shows each."),
+    "quarantine": Words("In quarantine", "What was refused, from which source and why? The web board shows the newest of them."),
     # Stands on the web board alone.
     "refused": Words(
         "Newest refused inputs",

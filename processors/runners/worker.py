@@ -131,6 +131,7 @@ class _Unacked:
 
     def __init__(self) -> None:
         self._events: deque[Any] = deque()
+        self._early = -1  # the newest offset that was acknowledged before its time
 
     def hold(self, events: Iterable[Any]) -> None:
         """Remember records until their effects are durable. Commits are contiguous, so the oldest one holds them all."""
@@ -138,10 +139,13 @@ class _Unacked:
             self._events.append(event)
             if len(self._events) > UNACKED_MAX:
                 self._events[1].ack()
+                self._early = self._events[1].message.offset
                 del self._events[1]
 
     def settle(self, until: int) -> None:
-        """Acknowledge those before an offset."""
+        """Acknowledge those before an offset; none while the oldest one holds what would be committed with it."""
+        if until <= self._early:
+            return
         while self._events and self._events[0].message.offset < until:
             self._events.popleft().ack()
 
@@ -272,8 +276,7 @@ class FaustWorker:
         finally:
             self._stopping = True
             self._wake.set()
-            with suppress(asyncio.CancelledError):
-                await turns
+            await asyncio.wait([turns])
             await self._close(list(self._partitions), save=True)
             await self.app.stop()
             for task in (*waiting, pulse):

@@ -8,8 +8,21 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from schemas.alert import Alert, SourceHealth
-from schemas.board import BoardView, CurvePoint, Deal, Mark, Movement, MovementBar, MovementDeal, Row, Trust
+from schemas.board import (
+    BoardView,
+    CurvePoint,
+    Deal,
+    DealsView,
+    HealthView,
+    Mark,
+    Movement,
+    MovementBar,
+    MovementDeal,
+    Row,
+    Trust,
+)
 from schemas.status import Landing, Reason, TargetState, TargetStatus
+from tests.browser.sample_pages import Whose, deals_view, health_view, one_more_refused
 
 D = Decimal
 START, END, TODAY = date(2017, 4, 1), date(2017, 6, 30), date(2017, 5, 24)
@@ -37,6 +50,9 @@ class SampleSource:
         self.extra = D(0)
         self.stale = False
         self.empty = False
+        self.calm = False  # no deal is at risk, nothing was refused
+        self.refusing = False  # one more input was refused
+        self.health_fields: dict[str, object] = {}
         self.asked: list[tuple[str, str, str | None, int | None]] = []
 
     def version(self) -> int:
@@ -61,6 +77,24 @@ class SampleSource:
         if dimension != "company":
             row = self._find(rows, dimension, scope)
         return self._page(row, dimension, scope, period, as_of)
+
+    def deals(self, dimension: str, scope: str, as_of: int | None) -> DealsView:
+        """The invented company's deals at risk."""
+        self.asked.append((dimension, scope, "deals", as_of))
+        whose = Whose([rep_name(n) for n in range(40)], [f"Team {name}" for name in LAST[:8]], TERRITORIES)
+        at, is_live = as_of or AS_OF, as_of is None
+        trust = self._trust()
+        if dimension == "rep":
+            trust = trust.model_copy(update={"sources": ()})
+        return deals_view(dimension, scope, at, self.extra, whose, trust, live=is_live, calm=self.calm)
+
+    def health(self) -> HealthView:
+        """The invented company's pipeline."""
+        self.asked.append(("", "", "health", None))
+        view = health_view(AS_OF, self._trust(), **self.health_fields)
+        if self.calm:
+            view = view.model_copy(update={"refused": (), "refusals": ()})
+        return one_more_refused(view, "field-history") if self.refusing else view
 
     def _find(self, rows: tuple[Row, ...], dimension: str, scope: str) -> Row:
         for row in rows:

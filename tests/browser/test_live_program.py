@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from tests.integration.test_program import home, running, won
+from tests.integration.test_program import HEADER, home, planwatch, running, won
 
 __all__ = ["home"]  # the fixture: a home with one agent and one won deal of 1,000
 
@@ -24,3 +24,29 @@ def test_a_won_deal_moves_the_number_in_place(home: Path, chromium: Any) -> None
         expect(sentence).to_contain_text("251.00 k", timeout=20_000)
         assert page.evaluate("window.mark") == "still the same page"
         page.close()
+
+
+def test_deals_and_refusals_of_another_process_show(home: Path, chromium: Any) -> None:
+    """A silent deal and a bad line that another process takes in come onto the open pages; the rep's has the deal."""
+    with running(home) as url:
+        deals, health = chromium.new_page(), chromium.new_page()
+        deals.goto(f"{url}/deals")
+        health.goto(f"{url}/health")
+        expect(health.locator("#sentence")).to_contain_text("were taken in", timeout=20_000)
+        file = home / "in" / "sales_pipeline.csv"
+        lines = [
+            "S1,Moses Frase,GTX Pro,,Engaging,2017-01-02,,",
+            "BAD,Moses Frase,GTX Pro,,Won,2017-13-45,2017-02-01,1",
+        ]
+        file.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+        planwatch(home, "ingest", "csv", str(file))
+        expect(deals.locator(".risks tbody tr")).to_have_count(1, timeout=20_000)
+        expect(deals.locator(".risks td.c-flags")).to_contain_text("silent for")
+        expect(health.locator(".refused li")).to_have_count(1, timeout=20_000)
+        expect(health.locator(".refused li")).to_contain_text("sales_pipeline.csv, line 3")
+        expect(health.locator(".refused li code").last).to_contain_text("2017-13-45")
+        deals.click(".risks .c-rep_name a")
+        deals.click("text=My deals at risk")
+        expect(deals.locator(".risks tbody tr")).to_have_count(1)
+        deals.close()
+        health.close()

@@ -14,7 +14,7 @@ import pytest
 from kafka import TopicPartition
 
 from ingest.door import Refused
-from ingest.topic_quarantine import TopicQuarantineCounts, quarantine_record
+from ingest.topic_quarantine import NEWEST_BYTES, NEWEST_MAX, TopicQuarantineCounts, quarantine_record
 from planwatch.native_servers import KafkaServer
 from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig
@@ -252,9 +252,23 @@ class TestQuarantine:
             *known, foreign = counts.items()
             assert known == items
             assert (foreign.payload, foreign.origin) == (b"?", f"{config.topic('quarantine')}[{partition_of(ACME, 2)}]")
+            assert counts.newest(3) == [foreign, items[5], items[4]]
+            assert counts.newest(100) == [foreign, *items[::-1]]
         again = TopicQuarantineCounts(config, ACME)
         with closing(again):
             assert (again.refresh(), again.by_source()) == (7, counts.by_source())
+
+    def test_the_newest_are_kept_small(self, config: KafkaConfig) -> None:
+        """However many and large they are: the last ones, with the beginning of their bytes."""
+        large = [Refused("sf", "crm[0]", i, b"%d" % i + b"x" * 9_000, "gap", "why") for i in range(NEWEST_MAX + 5)]
+        send(config, *[quarantine_record(config, ACME, item) for item in large])
+        counts = TopicQuarantineCounts(config, ACME)
+        with closing(counts):
+            counts.refresh()
+            kept = counts.newest(1_000)
+            assert [item.position for item in kept] == list(range(NEWEST_MAX + 4, 4, -1))
+            assert {len(item.payload) for item in kept} == {NEWEST_BYTES}
+            assert kept[0].payload.startswith(b"54x")
 
 
 class TestOutage:

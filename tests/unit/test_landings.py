@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import pytest
 
-from planwatch import landings
-from planwatch.landings import HISTORY_US, Landings
+from planwatch.landings import HISTORY_US, REST_S, Landings
 from schemas.base import PlanwatchError
 from storage.memory import MemorySeries
 from storage.ports import Point
@@ -71,7 +71,7 @@ def test_one_question_for_all_scopes_of_a_page() -> None:
 def test_while_the_series_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page is drawn without these curves, is not held up by a question for each row, and has them again later."""
     seconds = 100.0
-    monkeypatch.setattr(landings.time, "monotonic", lambda: seconds)
+    monkeypatch.setattr(time, "monotonic", lambda: seconds)
     series = Watched()
     series.write("day", [landing("a", 1, 1.0)])
     series.away = True
@@ -81,6 +81,6 @@ def test_while_the_series_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     series.away = False
     found.begin_page()
     assert found.of(status(rep="a")) == ()
-    seconds += landings.REST_S
+    seconds += REST_S
     found.begin_page()
     assert found.of(status(rep="a")) == (Decimal("1.00"),)

@@ -56,6 +56,8 @@ QUARTER_TURN = told(
     ("2017-03-30T09:00:00", "d2", "Open", 10, "2017-06-20"),
     ("2017-04-10T09:00:00", "d3", "Open", 10, "2017-06-20"),
 )
+
+
 def test_a_death_at_the_turn_of_a_quarter() -> None:
     """Dead at any of its writes, it goes on without alerts that nothing gave rise to."""
     calm = Process(QUARTER_TURN).run(1)

@@ -34,6 +34,17 @@ def test_the_journal_keeps_what_it_kept() -> None:
     assert quarantine.add([ITEM]) == 0
     assert list(quarantine.items()) == [ITEM, other]
     assert (quarantine.count(), quarantine.by_source()) == (2, {"sf": 1, "csv": 1})
+    assert quarantine.by_code() == {("sf", "bad_json"): 1, ("csv", "bad_date"): 1}
+
+
+def test_the_newest_refusals() -> None:
+    """The last ones, the newest first; fewer where there are fewer."""
+    quarantine = Quarantine(MemoryJournal())
+    items = [Refused("csv", "deals.csv", line, b"x", "bad_date", "no date") for line in range(1, 6)]
+    quarantine.add(items)
+    assert quarantine.newest(2) == [items[4], items[3]]
+    assert quarantine.newest(9) == items[::-1]
+    assert quarantine.newest(0) == []
 
 
 def test_what_makes_a_refusal_another_one() -> None:

@@ -80,6 +80,17 @@ class TestJournal:
         assert list(journal.items("alert")) == [("c", b"new"), ("a", b"a"), ("b", b"b")]
         assert not journal.record("alert", "a", b"again")
 
+    def test_what_is_new_since_a_number(self, journal: Journal) -> None:
+        """Whoever kept the last number gets only what was recorded first after it; replacing is nothing new."""
+        journal.put_many([("alert", "a", b"1"), ("review", "r", b"2"), ("alert", "b", b"3")])
+        first = list(journal.since("alert", 0))
+        assert [(key, payload) for _, key, payload in first] == [("a", b"1"), ("b", b"3")]
+        journal.put("alert", "a", b"4")
+        assert list(journal.since("alert", first[-1][0])) == []
+        journal.delete("alert", ["b"])
+        journal.record("alert", "c", b"5")
+        assert [(key, payload) for _, key, payload in journal.since("alert", first[-1][0])] == [("c", b"5")]
+
     def test_deleted_keys_are_new_again(self, journal: Journal) -> None:
         """A deleted key is gone, its namesake of another kind is not, and recording it again puts it last."""
         for kind, key in itertools.product(("alert", "review"), ("a", "b", "c")):
