@@ -17,6 +17,7 @@ from schemas.change import Change
 from schemas.clock import ManualClock
 from schemas.config import Config
 from schemas.mapping import Mapping
+from storage.memory import MemoryJournal
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "crm_sales_opportunities"
@@ -265,31 +266,6 @@ def test_never_raises(noise: bytes, with_header: bool) -> None:
     """Any bytes at all, alone or after a good header, give changes or refusals and never an exception."""
     for item in read((HEADER.encode() if with_header else b"") + noise):
         assert isinstance(item, Change | Refused)
-
-
-class MemoryJournal:
-    """A journal in a dictionary."""
-
-    def __init__(self) -> None:
-        self.held: dict[tuple[str, str], bytes] = {}
-
-    def record(self, kind: str, key: str, payload: bytes) -> bool:
-        new = (kind, key) not in self.held
-        self.held.setdefault((kind, key), payload)
-        return new
-
-    def put(self, kind: str, key: str, payload: bytes) -> None:
-        self.held[kind, key] = payload
-
-    def get(self, kind: str, key: str) -> bytes | None:
-        return self.held.get((kind, key))
-
-    def items(self, kind: str):  # type: ignore[no-untyped-def]
-        return ((key, payload) for (k, key), payload in self.held.items() if k == kind)
-
-    def delete(self, kind: str, keys) -> None:  # type: ignore[no-untyped-def]
-        for key in keys:
-            self.held.pop((kind, key), None)
 
 
 def test_quarantine_keeps_each_refusal_once() -> None:
