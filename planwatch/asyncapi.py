@@ -28,7 +28,8 @@ NOTES: dict[TopicName, str] = {
         "holds data would break that. Messages may come more than once, and a change that is known changes nothing."
     ),
     "status": "Compacted: the last record under a key stands. `position` is the last log message that is in it.",
-    "alerts": "Compacted: the last record under a key stands. `position` is the last log message that led to it.",
+    "alerts": "Compacted: the last record under a key stands; one without a value deletes its alert. `position` is the last "
+    "log message that led to it.",
     "quarantine": (
         "The same refusal may come more than once: source, code, origin, position and payload together say that it is "
         "the same."

@@ -19,7 +19,7 @@ from planwatch.board_records import (
 )
 from planwatch.metrics import Metrics
 from planwatch.pipeline import Pipeline
-from processors.runners.worker import Event
+from processors.runners.owned import Event
 from schemas.alert import Alert
 from schemas.events import AlertEvent, StatusEvent
 from schemas.status import TargetStatus

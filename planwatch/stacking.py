@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -54,6 +55,9 @@ class _Child:
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "planwatch", "--home", str(self._home.path), *self.role.words]
+        if setpriv := shutil.which("setpriv"):
+            # Also where this process is killed: roles that nobody looks after would go on beside those of the next one.
+            command = [setpriv, "--pdeathsig", "TERM", *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
         assert self.process.stdout is not None
         threading.Thread(target=_copy, args=(self.role.name, self.process.stdout), daemon=True).start()

@@ -17,7 +17,7 @@ from planwatch.outlet import StackOutlet
 from planwatch.pipeline import Pipeline, saved_cursor
 from planwatch.store import Store
 from planwatch.wiring import Parts, snapshots_of
-from processors.runners.worker import Event
+from processors.runners.owned import Event
 from processors.snapshot import ForeignSnapshot, dump, load
 from processors.state import State
 from schemas.base import PlanwatchError

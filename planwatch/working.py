@@ -31,8 +31,9 @@ from planwatch.ops import OpsServer, Problem
 from planwatch.roles import begin, influx_of, instance, kafka_of, made_metrics, ops_of
 from planwatch.tenant import LiveTenant, Shared
 from planwatch.watchdog import Watchdog, restart_in_place
+from processors.runners.owned import Opened, Settings
 from processors.runners.partition import LogRecord, PartitionRunner, Unusable
-from processors.runners.worker import FaustWorker, Opened, Settings, produced_at
+from processors.runners.worker import FaustWorker, produced_at
 from schemas.base import PlanwatchError
 from schemas.clock import SystemClock
 from schemas.message import decode_message

@@ -86,7 +86,9 @@ class Bounds(Strict):
 class Config(Strict):
     """All settings of one home."""
 
-    tenant: str = "default"
+    tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = (
+        "default"  # names topics' keys, folders
+    )
     company: str = "Company"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     time: Literal["system", "log"] = "system"  # log: now is the newest change (simulations, old data sets)

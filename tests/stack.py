@@ -161,6 +161,7 @@ class Stack:
         influx_admin.apply(self.home.config, self.path)
         self.roles: list[Role] = []
         self.sent: dict[str, list[bytes]] = {name: [] for name in self.tenants}
+        self.enough = threading.Event()  # ends what is sent in the background
 
     def topic(self, tenant: str) -> str:
         """The topic that the tenant's CRM writes to."""
@@ -234,6 +235,8 @@ class Stack:
 
         def remembered() -> Iterable[Change]:
             for change in changes:
+                if self.enough.is_set():
+                    return
                 sent.append(writer.event(change))
                 yield change
 

@@ -11,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import faust
 
-from processors.runners.partition import LogRecord, PartitionRunner, Tenant
-from schemas.stack import KafkaConfig, TopicName
+from processors.runners.acks import OpenPartition, Unacked
+from processors.runners.owned import Event, Opener, Settings
+from processors.runners.partition import LogRecord, PartitionRunner
+from schemas.stack import KafkaConfig
 from storage.backoff import jittered_s
 from storage.changelog_journal import Due
 
@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 #: Records waiting for the fold, and records folded in one turn, at most.
 ARRIVED_MAX, TURN_RECORDS = 1_000, 500
-#: Unacknowledged records remembered per partition; beyond it only the oldest holds the offset.
-UNACKED_MAX = 1_000
 IDLE_S = 0.05
 #: So long after the last record a backlog is read from the log directly.
 DRY_S = 5.0
@@ -47,116 +45,13 @@ FROZEN_SHARE = 0.6
 PULSE_S = 0.2
 
 
-class Event(NamedTuple):
-    """A record for one of our topics."""
-
-    topic: TopicName
-    key: bytes
-    value: bytes
-
-
-class OwnedTenant(Tenant, Protocol):
-    """A tenant as the worker owns it: with alert state to keep, events to publish and a state to save."""
-
-    def take_due(self) -> list[Due]:
-        """Changes of the alert state that the table has not been given yet."""
-        ...
-
-    def give_back(self, due: Iterable[Due]) -> None:
-        """These did not get there."""
-        ...
-
-    def take_events(self) -> list[Event]:
-        """Status and alert events that were not published yet."""
-        ...
-
-    def return_events(self, events: Iterable[Event]) -> None:
-        """These were not published."""
-        ...
-
-    def durable(self) -> int:
-        """The position up to which every point is in the series store."""
-        ...
-
-    def lost_points(self) -> bool:
-        """Whether points after the durable position were dropped, so that the log must be replayed from there."""
-        ...
-
-    def chore(self) -> bool:
-        """Do one piece of slow work, if one is due; whether there was."""
-        ...
-
-    def save(self, now_s: float) -> None:
-        """Take or store a snapshot when it is time."""
-        ...
-
-    def close(self, save: bool) -> None:
-        """Let go; with `save` after storing a snapshot."""
-        ...
-
-
-Opened = tuple[PartitionRunner, Sequence[OwnedTenant]]
-
-
-class Opener(Protocol):
-    """Opens a partition's tenants: called in the fold's thread with the tenants' alert state."""
-
-    def __call__(self, partition: int, changelog: Mapping[bytes, bytes]) -> Opened:
-        """The partition at its last snapshots, not yet caught up."""
-        ...
-
-
-class Settings(NamedTuple):
-    """What the worker is run with."""
-
-    kafka: KafkaConfig
-    tick_s: float
-    data: Path
-
-
-class _Partition:
-    """A partition that is open."""
-
-    def __init__(self, runner: PartitionRunner, tenants: Sequence[OwnedTenant]) -> None:
-        self.runner, self.tenants = runner, tenants
-
-    @property
-    def durable(self) -> int:
-        """The offset before which every record's effects are where they belong."""
-        return min([self.runner.next, *(d for t in self.tenants if (d := t.durable()) < t.position)])
-
-
-class _Unacked:
-    """Records of a partition that are not acknowledged yet, whether it is open or failed."""
-
-    def __init__(self) -> None:
-        self._events: deque[Any] = deque()
-        self._early = -1  # the newest offset that was acknowledged before its time
-
-    def hold(self, events: Iterable[Any]) -> None:
-        """Remember records until their effects are durable. Commits are contiguous, so the oldest one holds them all."""
-        for event in events:
-            self._events.append(event)
-            if len(self._events) > UNACKED_MAX:
-                self._events[1].ack()
-                self._early = self._events[1].message.offset
-                del self._events[1]
-
-    def settle(self, until: int) -> None:
-        """Acknowledge those before an offset; none while the oldest one holds what would be committed with it."""
-        if until <= self._early:
-            return
-        while self._events and self._events[0].message.offset < until:
-            self._events.popleft().ack()
-
-
 class FaustWorker:
     """One worker process. `on_frozen` is called, once, when the process finds that it stood still for too long."""
 
     def __init__(self, settings: Settings, open_partition: Opener, on_frozen: Callable[[str], None]) -> None:
         self._settings, self._open, self._on_frozen = settings, open_partition, on_frozen
-        self._partitions: dict[int, _Partition] = {}
-        self._unacked: dict[int, _Unacked] = {}
+        self._partitions: dict[int, OpenPartition] = {}
+        self._unacked: dict[int, Unacked] = {}
         self._assigned: set[int] = set()
         self._generation = 0
         self._recovered = False
@@ -354,7 +249,7 @@ class FaustWorker:
         self._saved_at = now if saving else self._saved_at
         busy = bool(arrived)
         for partition in sorted(self._assigned):
-            unacked = self._unacked.setdefault(partition, _Unacked())
+            unacked = self._unacked.setdefault(partition, Unacked())
             events = arrived.get(partition, ())
             unacked.hold(events)
             try:
@@ -373,7 +268,7 @@ class FaustWorker:
             unacked.settle(opened.durable)
         return busy
 
-    async def _work(self, opened: _Partition, events: Sequence[Any], ticking: bool) -> bool:
+    async def _work(self, opened: OpenPartition, events: Sequence[Any], ticking: bool) -> bool:
         runner = opened.runner
         if any(t.lost_points() for t in opened.tenants):
             raise _PointsLost("points were dropped while the series store was away; the log is replayed from there")
@@ -386,7 +281,7 @@ class FaustWorker:
         busy = bool(events) or not runner.live
         return busy or await self._chores(opened)
 
-    async def _chores(self, opened: _Partition) -> bool:
+    async def _chores(self, opened: OpenPartition) -> bool:
         """Slow work has its turn when nothing else is to be done, one piece at a time."""
         done = False
         for tenant in opened.tenants:
@@ -403,12 +298,12 @@ class FaustWorker:
         log.warning("the stream brings nothing, the log is read", extra={"partition": runner.partition})
         return True
 
-    async def _opened(self, partition: int, now: float) -> _Partition | None:
+    async def _opened(self, partition: int, now: float) -> OpenPartition | None:
         if now < self._reopen_at.get(partition, 0.0):
             return None
         changelog = dict(self._table.data.items())
         runner, tenants = await self._in_thread(self._open, partition, changelog)
-        opened = self._partitions[partition] = _Partition(runner, tenants)
+        opened = self._partitions[partition] = OpenPartition(runner, tenants)
         return opened
 
     async def _failed(self, partition: int, error: Exception) -> None:
@@ -432,9 +327,9 @@ class FaustWorker:
                     log.exception("a tenant could not be closed cleanly", extra={"partition": partition})
             if save and opened:
                 await self._publish(partition, opened)
-                self._unacked.setdefault(partition, _Unacked()).settle(opened.durable)
+                self._unacked.setdefault(partition, Unacked()).settle(opened.durable)
 
-    async def _publish(self, partition: int, opened: _Partition) -> bool:
+    async def _publish(self, partition: int, opened: OpenPartition) -> bool:
         """Alert state to the table's changelog, then events to their topics. Kept for the next turn where Kafka is away."""
         sent = False
         for tenant in opened.tenants:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from planwatch.native_servers import InfluxServer, KafkaServer
-from tests.stack import Stack, company, wait_for
+from tests.brief_company import brief_company
+from tests.stack import Stack, wait_for
 
 MakeStack = Callable[..., Stack]
 
@@ -32,7 +33,7 @@ def make_stack(tmp_path: Path, kafka: KafkaServer, influx: InfluxServer, prefix:
 def test_a_simulated_company(make_stack: MakeStack) -> None:
     """Salesforce CDC through bridge and worker: worker, log, embedded form and InfluxDB agree."""
     stack = make_stack()
-    stack.send("demo", islice(company("demo"), 3000))
+    stack.send("demo", islice(brief_company("demo"), 4000))
     stack.start("bridge").wait_ready()
     stack.start("worker").wait_ready()
     stack.verify("demo")
@@ -43,7 +44,7 @@ def test_eight_tenants_on_two_workers(make_stack: MakeStack) -> None:
     names = [f"tenant{n}" for n in range(8)]
     stack = make_stack(tenants=names)
     for seed, name in enumerate(names):
-        stack.send(name, islice(company(name, seed), 700))
+        stack.send(name, islice(brief_company(name, seed), 1500))
     stack.start("bridge").wait_ready()
     workers = [stack.start("worker"), stack.start("worker")]
     for worker in workers:

@@ -16,12 +16,18 @@ import pytest
 from ingest.topic_quarantine import TopicQuarantine
 from planwatch.following import AlertFeed
 from planwatch.native_servers import InfluxServer, KafkaServer
+from schemas.change import Change
 from storage.kafka_client import Outgoing, close_producer, producer, send_all
 from storage.kafka_log import partition_of
+from tests.brief_company import brief_company
 from tests.servers import InfluxFactory, KafkaFactory
-from tests.stack import Role, Stack, company, wait_for
+from tests.stack import Role, Stack, wait_for
 
 KILLS = 20
+#: People, products, accounts and open deals, which all begin at one moment; what follows is spread over days.
+FOUNDED = 1200
+#: Changes a second. Each is in a minute of its own of the company's time, and so is a judgement of its own.
+RATE = 15
 BROKER_AWAY_S, INFLUX_AWAY_S = 30.0, 60.0
 #: Rules that have something to say on most days.
 NERVOUS = """
@@ -42,17 +48,26 @@ def stack_of(folder: Path, broker: KafkaServer, series: InfluxServer, prefix: st
         yield stack
 
 
+def founded(stack: Stack, tenant: str = "demo", seed: int = 7) -> Iterator[Change]:
+    """Send a company as it begins; gives the changes that follow."""
+    changes = brief_company(tenant, seed)
+    stack.send(tenant, islice(changes, FOUNDED))
+    return changes
+
+
 def test_twenty_kills(tmp_path: Path, kafka: KafkaServer, influx: InfluxServer, prefix: str) -> None:
     """`kill -9` of bridge and worker, twenty times at random moments: nothing is lost, nothing is counted twice."""
     chance = random.Random(20)
     with stack_of(tmp_path, kafka, influx, prefix) as stack:
         running = {words: stack.start(words) for words in ("bridge", "worker")}
-        sending = stack.send_in_background("demo", islice(company("demo"), 5000), per_second=50)
+        changes = founded(stack)
+        sending = stack.send_in_background("demo", islice(changes, 2000), per_second=RATE)
         for _ in range(KILLS):
-            stack.grow("demo", chance.randint(20, 200), sending)
+            stack.grow("demo", chance.randint(5, 60), sending)
             words = chance.choice(sorted(running))
             running[words].kill()
             running[words] = stack.start(words)
+        stack.enough.set()
         sending.join()
         running["worker"].wait_ready()
         stack.verify("demo")
@@ -65,7 +80,7 @@ def test_workers_come_and_go(tmp_path: Path, kafka: KafkaServer, influx: InfluxS
         stack.start("bridge")
         first = stack.start("worker").wait_ready()
         load = [
-            stack.send_in_background(name, islice(company(name, seed), 1200), per_second=40)
+            stack.send_in_background(name, islice(founded(stack, name, seed), 500), per_second=RATE / 2)
             for seed, name in enumerate(names)
         ]
         second = stack.start("worker").wait_ready()
@@ -74,6 +89,7 @@ def test_workers_come_and_go(tmp_path: Path, kafka: KafkaServer, influx: InfluxS
         third = stack.start("worker").wait_ready()
         first.kill()
         third.wait_ready()
+        stack.enough.set()
         for sending in load:
             sending.join()
         for name in names:
@@ -87,15 +103,16 @@ def test_a_paused_worker_that_wakes(tmp_path: Path, kafka: KafkaServer, influx: 
         workers = [stack.start("worker"), stack.start("worker")]
         for worker in workers:
             worker.wait_ready()
-        sending = stack.send_in_background("demo", islice(company("demo"), 2000), per_second=50)
-        stack.grow("demo", 200, sending)
+        sending = stack.send_in_background("demo", islice(founded(stack), 2000), per_second=RATE)
+        stack.grow("demo", 50, sending)
         paused = stack.owner("demo")
         (other,) = [w for w in workers if w is not paused]
         paused.signal(signal.SIGSTOP)
         wait_for(lambda: other.metric("planwatch_events_total"), "the other worker took over", 60)
-        stack.grow("demo", 200, sending)
+        stack.grow("demo", 50, sending)
         paused.signal(signal.SIGCONT)
         wait_for(lambda: "stood still" in paused.log.read_text(), "it noticed that it stood still")
+        stack.enough.set()
         sending.join()
         wait_for(lambda: paused.ready, "it is back")
         stack.verify("demo")
@@ -108,16 +125,16 @@ def test_the_broker_away(tmp_path: Path, kafka_factory: KafkaFactory, influx: In
         roles = [stack.start("bridge"), stack.start("worker")]
         for role in roles:
             role.wait_ready()
-        changes = iter(company("demo"))
-        stack.send("demo", islice(changes, 800))
-        wait_for(lambda: roles[1].metric("planwatch_events_total") >= 400, "half of it is folded")
+        changes = founded(stack)
+        stack.send("demo", islice(changes, 400))
+        wait_for(lambda: roles[1].metric("planwatch_events_total") >= FOUNDED + 100, "some of it is folded")
         own.stop()
         back_at = time.monotonic() + BROKER_AWAY_S
         while time.monotonic() < back_at:
             assert all(role.process.poll() is None for role in roles)
             wait_for(lambda: not roles[0].ready or time.monotonic() >= back_at, "the bridge says that it is not ready")
         own.start()
-        stack.send("demo", islice(changes, 800))
+        stack.send("demo", islice(changes, 400))
         for role in roles:
             role.wait_ready()
         stack.verify("demo")
@@ -135,8 +152,10 @@ def test_influxdb_away(
     with stack_of(tmp_path, kafka, own, prefix, rules=NERVOUS, influx={"buffer_points_max": buffer}) as stack:
         stack.start("bridge")
         worker = stack.start("worker").wait_ready()
-        sending = stack.send_in_background("demo", islice(company("demo"), int(1500 + 60 * away_s)), per_second=60)
-        wait_for(lambda: worker.metric("planwatch_events_total") >= 1000, "it is well under way")
+        changes = founded(stack)
+        stack.send("demo", islice(changes, 400))
+        sending = stack.send_in_background("demo", islice(changes, int(RATE * away_s * 1.3)), per_second=RATE)
+        wait_for(lambda: worker.metric("planwatch_events_total") >= FOUNDED + 400, "it is well under way")
         feed = AlertFeed(stack.tenants["demo"])
         feed.refresh()
         own.stop()
@@ -144,7 +163,7 @@ def test_influxdb_away(
         until = time.monotonic() + away_s
         wait_for(lambda: time.monotonic() >= until, "its time has passed", away_s + 5)
         feed.refresh()
-        assert worker.metric("planwatch_events_total") - folded > 20 * away_s, worker.tail()
+        assert worker.metric("planwatch_events_total") - folded > RATE * away_s / 3, worker.tail()
         if away_s == INFLUX_AWAY_S:  # in a shorter time there may be none
             assert len(feed.history()) > alerts
         assert worker.memory_mb - memory_mb < MEMORY_MB
@@ -175,12 +194,11 @@ def test_poison(tmp_path: Path, kafka: KafkaServer, influx: InfluxServer, prefix
     with stack_of(tmp_path, kafka, influx, prefix) as stack:
         stack.start("bridge").wait_ready()
         worker = stack.start("worker").wait_ready()
-        changes = iter(company("demo"))
-        stack.send("demo", islice(changes, 300))
-        wait_for(lambda: worker.metric("planwatch_events_total") >= 300, "the first are folded")
+        changes = founded(stack)
+        wait_for(lambda: worker.metric("planwatch_events_total") >= FOUNDED, "the first are folded")
         offsets = poison(stack, "demo")
         stack.send("demo", islice(changes, 300))
-        wait_for(lambda: worker.metric("planwatch_events_total") >= 600, "those behind the poison are folded")
+        wait_for(lambda: worker.metric("planwatch_events_total") >= FOUNDED + 300, "those behind the poison are folded")
         quarantine = TopicQuarantine(stack.config, "demo")
         found = {item.position: item for item in quarantine.items()}
         assert set(found) == set(offsets)
@@ -197,7 +215,7 @@ def test_three_times_and_shuffled(tmp_path: Path, kafka: KafkaServer, influx: In
     with stack_of(tmp_path, kafka, influx, prefix) as stack:
         stack.start("bridge")
         worker: Role = stack.start("worker").wait_ready()
-        stack.send("demo", islice(company("demo"), 1500), copies=3, window=300, seed=3)
+        stack.send("demo", islice(brief_company("demo"), 1500), copies=3, window=300, seed=3)
         wait_for(lambda: worker.metric("planwatch_events_total") >= 4500, "all of them are counted")
         stack.verify("demo")
         assert sum(stack.counts("demo").values()) == 4500

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from processors.runners.worker import UNACKED_MAX, _Partition, _Unacked, produced_at
+from processors.runners.acks import UNACKED_MAX, OpenPartition, Unacked
+from processors.runners.worker import produced_at
 
 
 class Acks:
@@ -35,7 +36,7 @@ class TestUnacked:
 
     def test_only_what_is_durable_is_acknowledged(self) -> None:
         """In order, and each once."""
-        acks, unacked = Acks(), _Unacked()
+        acks, unacked = Acks(), Unacked()
         unacked.hold(acks.events(0, 1, 2, 5))
         assert acks.acked == []
         unacked.settle(2)
@@ -48,7 +49,7 @@ class TestUnacked:
 
     def test_a_long_wait_is_bounded_and_safe(self) -> None:
         """However long InfluxDB is away: no more records are remembered, and none of those that wait is committed."""
-        acks, unacked = Acks(), _Unacked()
+        acks, unacked = Acks(), Unacked()
         for start in range(0, 4 * UNACKED_MAX, 100):
             unacked.hold(acks.events(*range(start, start + 100)))
             assert start + 100 - len(acks.acked) <= UNACKED_MAX
@@ -63,11 +64,11 @@ class TestUnacked:
         assert len(acks.acked) == 4 * UNACKED_MAX
 
 
-def partition(following: int, *tenants: tuple[int, int]) -> _Partition:
+def partition(following: int, *tenants: tuple[int, int]) -> OpenPartition:
     """A partition whose next record is `following`; of each tenant its position and how far it is durable."""
     runner: Any = SimpleNamespace(next=following)
     owned: Sequence[Any] = [SimpleNamespace(position=at, durable=lambda d=d: d) for at, d in tenants]
-    return _Partition(runner, owned)
+    return OpenPartition(runner, owned)
 
 
 @pytest.mark.parametrize(
