@@ -13,7 +13,7 @@ demo: $(STAMP)
 	@exec $(BIN)/planwatch --home $(HOME_DIR) run --speed $(SPEED)
 
 test: $(STAMP) browser servers lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 unit: $(STAMP)
 	$(BIN)/pytest -q tests/unit

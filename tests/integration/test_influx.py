@@ -103,7 +103,7 @@ class TestNames:
         scopes = [decode_tag(row["scope"]) for row in stack.reader().rows(query)]
         assert sorted(scopes) == sorted(HOSTILE)
 
-    @pytest.mark.parametrize("text", HOSTILE)
+    @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
     def test_a_literal_is_the_text(self, stack: Stack, text: str) -> None:
         """Flux itself reads the very text; what UTF-8 cannot carry is replaced."""
         query = f'import "array"\narray.from(rows: [{{text: {flux.literal(text)}, one: 1}}])'

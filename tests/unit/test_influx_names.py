@@ -44,7 +44,7 @@ texts = st.one_of(
 class TestTags:
     """encode_tag and decode_tag."""
 
-    @pytest.mark.parametrize("text", HOSTILE)
+    @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
     def test_hostile_names_come_back(self, text: str) -> None:
         """Each comes back as it was."""
         assert decode_tag(encode_tag(text)) == text
@@ -111,7 +111,7 @@ class TestLiterals:
         """Flux reads the very text; only what UTF-8 cannot carry is replaced."""
         assert _read_literal(flux.literal(text)) == re.sub("[\ud800-\udfff]", "\ufffd", text)
 
-    @pytest.mark.parametrize("text", HOSTILE)
+    @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
     def test_hostile_texts_are_one_line(self, text: str) -> None:
         """A literal is one line of printable ASCII where the text is."""
         assert not re.search("[\x00-\x1f\x7f]", flux.literal(text))
