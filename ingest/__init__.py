@@ -13,7 +13,7 @@ and name it in `DOORS` below. Inside:
 A source that comes through a topic, one event to a record, has a `reader(context)` too (`ingest.door.RecordDoor`) and
 is named in `RECORD_DOORS`.
 
-Then add its kind to `schemas.config.SourceConfig` and its tests beside those of the other doors.
+Then add its kind to `schemas.sources.SourceKind` and its tests beside those of the other doors.
 """
 
 from __future__ import annotations

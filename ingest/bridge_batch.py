@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ingest.door import PAYLOAD_BYTES_MAX, Context, RecordDoor, Refused
+from ingest.door import PAYLOAD_BYTES_MAX, Context, Received, RecordDoor, Refused, refuse
 from ingest.topic_quarantine import quarantine_record
+from ingest.values import Bad
+from schemas.change import Change
 from schemas.message import MESSAGE_CHANGES, encode_change, join_changes
 from schemas.stack import KafkaConfig
 from storage.kafka_client import Outgoing
@@ -66,13 +69,12 @@ class Translator:
             context = self._routes[record.topic].context
             source = (context.tenant, context.source)
             tally.records[source] += 1
-            taken = self._take(record)
-            if isinstance(taken, Refused):
-                tally.refused[source] += 1
-                yield self._refusal(context, taken)
-                continue
-            for change in taken:
-                encoded = encode_change(change)
+            for item in self._take(record):
+                if isinstance(item, Refused):
+                    tally.refused[source] += 1
+                    yield self._refusal(context, item)
+                    continue
+                encoded = encode_change(item)
                 if len(encoded) > self._size_max:
                     tally.refused[source] += 1
                     yield self._refusal(context, self._too_large(record, context.source, len(encoded)))
@@ -92,31 +94,32 @@ class Translator:
         """When the record was produced; now, where a very old producer has not said it."""
         return int(record.timestamp) if record.timestamp > 0 else context.clock.now() // 1000
 
-    def _take(self, record: Any) -> Sequence[Any] | Refused:
+    def _take(self, record: Any) -> Sequence[Change | Refused]:
         origin = f"{record.topic}[{record.partition}]"
         try:
-            return self._readers[record.topic].take(record.value, origin, record.offset)
+            return self._readers[record.topic].take(received(record), origin, record.offset)
         except Exception as error:
             # A door raises on no input. Should one do so, its record must neither be lost nor hold up those after it.
             log.exception(
                 "the door failed on a record",
                 extra={"fields": {"topic": record.topic, "partition": record.partition, "offset": record.offset}},
             )
-            source = self._routes[record.topic].context.source
-            reason = (
-                f"the door failed on the record ({type(error).__name__}: {error}); report it as an error of Planwatch"
+            bad = Bad(
+                "door_failed",
+                f"the door failed on the record ({type(error).__name__}: {error}); report it as an error of Planwatch",
             )
-            return Refused(
-                source, origin, record.offset, (record.value or b"")[:PAYLOAD_BYTES_MAX], "door_failed", reason
-            )
+            context = self._routes[record.topic].context
+            return [refuse(context, origin, record.offset, record.value or b"", bad)]
 
     def _too_large(self, record: Any, source: str, size: int) -> Refused:
         reason = (
             f"a change of {size:,} bytes is larger than the {self._size_max:,} that a log message holds; "
             "shorten the record's texts or raise kafka.message_bytes_max"
         )
-        payload = (record.value or b"")[:PAYLOAD_BYTES_MAX]
-        return Refused(source, f"{record.topic}[{record.partition}]", record.offset, payload, "too_large", reason)
+        payload = record.value or b""
+        cut = len(payload) > PAYLOAD_BYTES_MAX
+        origin = f"{record.topic}[{record.partition}]"
+        return Refused(source, origin, record.offset, payload[:PAYLOAD_BYTES_MAX], "too_large", reason, cut=cut)
 
     def _refusal(self, context: Context, item: Refused) -> Outgoing:
         log.warning(
@@ -139,3 +142,12 @@ class Translator:
         tally.changes[tenant] += len(message.encoded)
         headers = [("produced_at", str(message.newest_ms).encode()), ("schema", SCHEMA)]
         return Outgoing(self._config.topic("changes"), tenant.encode(), join_changes(message.encoded), headers)
+
+
+def received(record: Any) -> Received:
+    """A record of kafka-python as a door takes it. A header that is not text is left out."""
+    headers: dict[str, str] = {}
+    for name, value in record.headers or ():
+        with suppress(UnicodeDecodeError, AttributeError):
+            headers[name.lower()] = value.decode()
+    return Received(record.value, record.key, headers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Map
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from pydantic import ValidationError
 
+from ingest.drift import Drift
 from ingest.values import Bad, show
 from schemas.change import INT64_MAX, SEQUENCE_MAX, Change, Entity, Op, Scalar
 from schemas.clock import Clock
@@ -27,6 +29,16 @@ class Context:
     config: Config
     mapping: Mapping | None
     clock: Clock
+    drift: Drift = field(default_factory=Drift, compare=False)  # where the door notes what it did not know
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message as a source sent it: a record of a topic, or the body of a request. Names of headers in lower case."""
+
+    body: bytes | None  # none: a record without a value
+    key: bytes | None = None
+    headers: Map[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,9 @@ class Refused:
 
     `position` is the line (from 1), or 0 when the whole file is meant; of a record of a topic it is the
     offset, and `origin` is topic[partition]. `payload` are the input's own bytes, at most 64 KiB of them.
-    `code` is for machines; `reason` says which field, which value and what to do.
+    `code` is for machines; `reason` says which field, which value and what to do. `around` is what else is needed to
+    read the payload again: the headers of its message, or under "head" the header line of its file. `cut`: the payload
+    is only the beginning of the input.
     """
 
     source: str
@@ -44,6 +58,8 @@ class Refused:
     payload: bytes
     code: str
     reason: str
+    around: Map[str, str] = field(default_factory=dict, compare=False)
+    cut: bool = False
 
 
 class Door(Protocol):
@@ -58,18 +74,20 @@ class Door(Protocol):
 
 
 class RecordReader(Protocol):
-    """Takes the records of a topic, one event each."""
+    """Takes messages one at a time: the records of a topic, the requests to a hook."""
 
-    def take(self, raw: bytes | None, origin: str, position: int) -> list[Change] | Refused:
-        """The changes of one record's value (none where it is an event to skip), or why it was not taken.
+    def take(self, message: Received, origin: str, position: int) -> Sequence[Change | Refused]:
+        """What is in a message: changes and refusals, in order; nothing where it is an event to skip. Never raises.
 
-        `origin` is topic[partition] and `position` the offset. The value may be written over several lines.
+        `origin` is topic[partition] and `position` the offset; of a request `hooks/SOURCE` and 0, and a message that
+        holds several events gives their number in it, from 1, as the position. The body may be written over several
+        lines.
         """
         ...
 
 
 class RecordDoor(Protocol):
-    """A door through which records of a topic come too."""
+    """A door through which single messages come: from a topic or by request."""
 
     def reader(self, context: Context) -> RecordReader:
         """A reader for one source."""
@@ -81,9 +99,28 @@ DOORS: dict[str, Door] = {}
 RECORD_DOORS: dict[str, RecordDoor] = {}
 
 
-def refuse(context: Context, origin: str, position: int, payload: bytes, bad: Bad) -> Refused:
-    """A refusal of one line, or of the whole input at position 0."""
-    return Refused(context.source, origin, position, payload[:PAYLOAD_BYTES_MAX], bad.code, bad.reason)
+def refuse(
+    context: Context,
+    origin: str,
+    position: int,
+    payload: bytes,
+    bad: Bad,
+    around: Map[str, str] | None = None,
+    *,
+    cut: bool = False,
+) -> Refused:
+    """A refusal of one line or message, or of the whole input at position 0. `cut`: the payload is a beginning."""
+    too_long = len(payload) > PAYLOAD_BYTES_MAX
+    return Refused(
+        context.source,
+        origin,
+        position,
+        payload[:PAYLOAD_BYTES_MAX],
+        bad.code,
+        bad.reason,
+        around or {},
+        cut or too_long,
+    )
 
 
 def check_time(context: Context, occurred_at: int, what: str) -> None:

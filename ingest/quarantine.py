@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -84,7 +85,7 @@ def identity(item: Refused) -> str:
 
 def encode_refused(item: Refused, tenant: str | None = None) -> bytes:
     """A refusal as JSON; with a tenant it is the value of a record of the quarantine topic."""
-    content: dict[str, str | int] = {
+    content: dict[str, Any] = {
         "source": item.source,
         "origin": item.origin,
         "position": item.position,
@@ -92,6 +93,10 @@ def encode_refused(item: Refused, tenant: str | None = None) -> bytes:
         "reason": item.reason,
         "payload": base64.b64encode(item.payload).decode("ascii"),
     }
+    if item.around:
+        content["around"] = dict(item.around)
+    if item.cut:
+        content["cut"] = True
     if tenant is not None:
         content["tenant"] = tenant
     return json.dumps(content, sort_keys=True).encode()
@@ -104,4 +109,13 @@ def decode_refused(value: bytes | None) -> Refused:
         payload = base64.b64decode(refusal.payload, validate=True)
     except (ValidationError, ValueError) as error:
         raise ValueError("the record is not a refusal") from error
-    return Refused(refusal.source, refusal.origin, refusal.position, payload, refusal.code, refusal.reason)
+    return Refused(
+        refusal.source,
+        refusal.origin,
+        refusal.position,
+        payload,
+        refusal.code,
+        refusal.reason,
+        refusal.around,
+        refusal.cut,
+    )

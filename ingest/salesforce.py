@@ -6,12 +6,12 @@ whole message ({"schema": ..., "payload": {...}, "event": {"replayId": ...}}).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, BinaryIO, get_args
 
-from ingest.door import Context, Refused, check_time, make_change, refuse
+from ingest.door import Context, Received, Refused, check_time, make_change, refuse
 from ingest.lines import empty_file, json_object, read_lines, record_line
 from ingest.salesforce_fields import INVERTED, STANDARD
 from ingest.values import Bad, Values, kind_of, show
@@ -79,12 +79,12 @@ class SalesforceReader:
         self._values = Values(context.config, self._mapping)
         self._objects = object_maps(self._mapping)
 
-    def take(self, raw: bytes | None, origin: str, position: int) -> list[Change] | Refused:
-        """The changes of one record's value, as `ingest.door.RecordReader` says."""
+    def take(self, message: Received, origin: str, position: int) -> Sequence[Change | Refused]:
+        """The changes of one event, as `ingest.door.RecordReader` says."""
         try:
-            return self.changes(json_object(record_line(raw, position), "record"))
+            return self.changes(json_object(record_line(message.body, position), "record"))
         except Bad as bad:
-            return refuse(self._context, origin, position, raw or b"", bad)
+            return [refuse(self._context, origin, position, message.body or b"", bad, message.headers)]
 
     def changes(self, body: dict[str, Any]) -> list[Change]:
         """One change per record of the event; none when the mapping ignores its object. `Bad` for what is no event."""

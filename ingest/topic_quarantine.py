@@ -21,6 +21,7 @@ READ_RECORDS = 1_000
 #: What a refusal is besides its bytes: names, the reason and JSON.
 FRAME_BYTES = 16 * 1024
 REASON_CHARS_MAX = 2_000
+AROUND_CHARS_MAX = 4_000
 #: The newest refusals that are kept at hand, and how much of the bytes of each.
 NEWEST_MAX, NEWEST_BYTES = 50, 2_048
 
@@ -28,7 +29,13 @@ NEWEST_MAX, NEWEST_BYTES = 50, 2_048
 def quarantine_record(config: KafkaConfig, tenant: str, item: Refused) -> Outgoing:
     """A refusal as a record for the quarantine topic, cut so that the topic takes it."""
     room = min(PAYLOAD_BYTES_MAX, (config.message_bytes_max - FRAME_BYTES) * 3 // 4)
-    cut = replace(item, payload=item.payload[:room], reason=item.reason[:REASON_CHARS_MAX])
+    cut = replace(
+        item,
+        payload=item.payload[:room],
+        reason=item.reason[:REASON_CHARS_MAX],
+        around={name: text for name, text in item.around.items() if len(text) <= AROUND_CHARS_MAX},
+        cut=item.cut or len(item.payload) > room,
+    )
     return Outgoing(config.topic("quarantine"), tenant.encode(), encode_refused(cut, tenant))
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from schemas.base import Strict
 from schemas.records import Kind
+from schemas.sources import ServeConfig, SourceConfig
 from schemas.stack import GrafanaConfig, InfluxConfig, KafkaConfig, OpsConfig, WorkerConfig
 
 
@@ -39,15 +40,6 @@ class ExchangeRate(Strict):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     date: str
     rate: Annotated[Decimal, Field(gt=0)]
-
-
-class SourceConfig(Strict):
-    """A door and how its fields are named."""
-
-    kind: Literal["csv", "field-history", "salesforce", "simulator"]
-    mapping: str | None = None  # a YAML file, relative to the home
-    paths: tuple[str, ...] = ()  # files that `planwatch run` takes in at its start
-    topic: str | None = None  # the Kafka topic that `planwatch bridge` reads: the source's own
 
 
 class ReceiverConfig(Strict):
@@ -104,6 +96,7 @@ class Config(Strict):
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     receivers: tuple[ReceiverConfig, ...] = (ReceiverConfig(name="console", kind="console"),)
     board: BoardConfig = BoardConfig()
+    serve: ServeConfig = ServeConfig()
     bounds: Bounds = Bounds()
     live_series_days: Annotated[int, Field(ge=1)] = 7
     # The stack. Without `kafka` and `influx` everything runs in one process on SQLite.

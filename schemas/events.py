@@ -44,8 +44,12 @@ class Refusal(Strict):
 
     tenant: str
     source: str
-    origin: str  # a file's name, or topic[partition]
-    position: int  # a line from 1 (0: the whole file), or an offset
+    origin: str  # a file's name, topic[partition], or hooks/SOURCE
+    position: int  # a line from 1 (0: the whole file), an offset, or the event's number in its request
     code: str  # for machines: "bad_json", "unknown_entity", "gap", ...
     reason: str  # which field, which value, what to do
     payload: Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]  # the input's first bytes
+    around: dict[str, str] = Field(
+        default_factory=dict
+    )  # what else is needed to read it: headers, a file's header line
+    cut: bool = False  # the payload is only the beginning of the input

@@ -23,7 +23,7 @@ from ingest import bridge as bridge_module
 from ingest.bridge import Bridge
 from ingest.bridge_batch import Route
 from ingest.cdc_writer import CdcWriter
-from ingest.door import Context
+from ingest.door import Context, Received
 from ingest.salesforce import SalesforceDoor
 from ingest.simulated_cdc import produce
 from ingest.simulator import Simulator
@@ -133,8 +133,10 @@ def folded(changes: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], Touched]:
 def expected(changes: Sequence[Change]) -> list[dict[str, Any]]:
     """What the door makes of the changes' events."""
     reader = SalesforceDoor().reader(Setup.route(None).context)  # type: ignore[arg-type]
-    taken = [reader.take(WRITER.event(change), "t", 0) for change in changes]
-    return [change.model_dump(exclude_defaults=True) for item in taken if isinstance(item, list) for change in item]
+    taken = [reader.take(Received(WRITER.event(change)), "t", 0) for change in changes]
+    return [
+        change.model_dump(exclude_defaults=True) for items in taken for change in items if isinstance(change, Change)
+    ]
 
 
 def by_event(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

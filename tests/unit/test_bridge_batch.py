@@ -10,7 +10,7 @@ import pytest
 from ingest.bridge import Bridge
 from ingest.bridge_batch import Route, Tally, Translator
 from ingest.cdc_writer import CdcWriter
-from ingest.door import Context, RecordReader, Refused
+from ingest.door import Context, Received, RecordReader, Refused
 from ingest.quarantine import decode_refused
 from ingest.salesforce import SalesforceDoor
 from schemas.base import PlanwatchError
@@ -33,6 +33,8 @@ class Record(NamedTuple):
     value: bytes | None
     timestamp: int = 1_000
     partition: int = 2
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def change(number: int, **fields: str) -> Change:
@@ -132,7 +134,7 @@ def test_a_door_that_fails_loses_nothing() -> None:
         def reader(self, context: Context) -> RecordReader:
             return self
 
-        def take(self, raw: bytes | None, origin: str, position: int) -> list[Change] | Refused:
+        def take(self, message: Received, origin: str, position: int) -> list[Change | Refused]:
             if position == 1:
                 raise ZeroDivisionError("oh")
             return [change(position)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ingest import RECORD_DOORS, Context, load_mapping
 from ingest.cdc_writer import CdcWriter, custom_name, mapping_for, mapping_text
-from ingest.door import Refused
+from ingest.door import Received
 from ingest.simulator import Simulator
 from ingest.values import canonical_decimal, kind_of
 from schemas.change import Change, Scalar
@@ -45,9 +45,11 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
 def read_back(change: Change, mapping: Mapping | None = MAPPING, config: Config = CONFIG) -> Change:
     """The change that the door reads from the change's event."""
     context = Context(change.tenant, change.source, config, mapping, ManualClock(0))
-    taken = RECORD_DOORS["salesforce"].reader(context).take(CdcWriter(config, mapping).event(change), "t[0]", 7)
-    assert not isinstance(taken, Refused), taken.reason
+    taken = (
+        RECORD_DOORS["salesforce"].reader(context).take(Received(CdcWriter(config, mapping).event(change)), "t[0]", 7)
+    )
     (found,) = taken
+    assert isinstance(found, Change), found.reason
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ingest import DOORS, RECORD_DOORS, Context
 from ingest.cdc_writer import CdcWriter
-from ingest.door import PAYLOAD_BYTES_MAX, Refused
+from ingest.door import PAYLOAD_BYTES_MAX, Received, Refused
 from ingest.simulator import Simulator
 from schemas.change import Change
 from schemas.clock import ManualClock
@@ -28,7 +28,12 @@ def context(mapping: dict[str, Any] | None = None, **config: Any) -> Context:
 
 
 def take(raw: bytes | None, mapping: dict[str, Any] | None = None) -> list[Change] | Refused:
-    return RECORD_DOORS["salesforce"].reader(context(mapping)).take(raw, ORIGIN, 41)
+    """The changes of one event, or the refusal of it."""
+    taken = RECORD_DOORS["salesforce"].reader(context(mapping)).take(Received(raw), ORIGIN, 41)
+    if taken and isinstance(taken[0], Refused):
+        (refused,) = taken
+        return refused
+    return [item for item in taken if isinstance(item, Change)]
 
 
 def event(**header: Any) -> dict[str, Any]:
@@ -60,7 +65,9 @@ def test_records_and_lines_give_the_same_changes() -> None:
     raws = [writer.event(change) for change in stream]
     ctx = context(time="log")
     reader = RECORD_DOORS["salesforce"].reader(ctx)
-    by_record = [change for raw in raws for change in reader.take(raw, ORIGIN, 0) if isinstance(change, Change)]
+    by_record = [
+        change for raw in raws for change in reader.take(Received(raw), ORIGIN, 0) if isinstance(change, Change)
+    ]
     assert by_record == list(DOORS["salesforce"].read("-", io.BytesIO(b"\n".join(raws)), ctx))
     assert len(by_record) == 500
 
