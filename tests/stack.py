@@ -351,9 +351,19 @@ class Stack:
     def verify(self, tenant: str, *, series: bool = True) -> None:
         """Nothing lost, nothing counted twice: the worker, the log, the embedded form and the series say the same."""
         expected = self.embedded_export(tenant)
-        wait_for(
-            lambda: self.worker_export(tenant) == expected, f"{tenant}: the worker's export is the embedded one", 60
-        )
+        said = b""
+
+        def equal() -> bool:
+            nonlocal said
+            said = self.worker_export(tenant)
+            return said == expected
+
+        try:
+            wait_for(equal, f"{tenant}: the worker's export is the embedded one", 180)
+        except AssertionError:
+            wrong = [pair for pair in zip(expected.split(b"}"), said.split(b"}"), strict=False) if pair[0] != pair[1]]
+            held = [line for role in self.roles for line in get(f"{role.url}/readyz", 5)[1].decode().splitlines()]
+            raise AssertionError(f"{tenant}: {len(wrong)} values differ, among them {wrong[:3]}; roles say {held}") from None
         if series:
             pipeline, clean = self.clean_run(tenant)
             with pipeline.lock:

@@ -33,9 +33,9 @@ def _unavailable(reason: str) -> None:
     pytest.skip(f"browser tests need Chromium: {reason}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """One browser for all tests."""
+    """A browser for the tests of a file. Its driver keeps an event loop in this thread, so it ends with them."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:

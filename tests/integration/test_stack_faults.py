@@ -80,7 +80,7 @@ def test_workers_come_and_go(tmp_path: Path, kafka: KafkaServer, influx: InfluxS
         stack.start("bridge")
         first = stack.start("worker").wait_ready()
         load = [
-            stack.send_in_background(name, islice(founded(stack, name, seed), 500), per_second=RATE / 2)
+            stack.send_in_background(name, islice(founded(stack, name, seed), 500), per_second=RATE / 4)
             for seed, name in enumerate(names)
         ]
         second = stack.start("worker").wait_ready()
