@@ -26,6 +26,8 @@ lint: $(STAMP)
 
 campaign: $(STAMP)
 	$(BIN)/python -m tests.property.campaign
+	$(BIN)/python -m tests.simulation.hook_load
+	$(BIN)/python -m tests.simulation.hook_load --kafka
 
 docs: $(STAMP)
 	$(BIN)/python -m planwatch.documents docs

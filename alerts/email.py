@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate
 from html import escape
@@ -39,10 +41,10 @@ class EmailReceiver:
 
     def deliver(self, notification: Notification) -> Outcome:
         """Send it. Refused for good by the server: rejected; anything that may pass: again later."""
-        to = (notification.address,) if notification.address else self.to
-        if not to:
+        if not notification.address and not self.to:
             return Rejected(f"{notification.recipient} has no e-mail address, and the receiver has no `to`")
         try:
+            to = (one_mailbox(notification.address),) if notification.address else self.to
             message = compose(notification, self.sender, to)
         except ValueError as error:
             return Rejected(f"no message can be made: {error}")
@@ -81,6 +83,14 @@ def _by_code(code: int, reason: str) -> Outcome:
     return Rejected(reason) if code >= PERMANENT else RetryAfter(RETRY_S, reason)
 
 
+def one_mailbox(address: str) -> str:
+    """An address from a record. Raises ValueError unless it is exactly one: a list would tell others too."""
+    try:
+        return Address(addr_spec=address.strip()).addr_spec
+    except (HeaderParseError, IndexError, ValueError):
+        raise ValueError(f"the recipient’s e-mail address {address[:100]!r} is not one address") from None
+
+
 def compose(notification: Notification, sender: str, to: tuple[str, ...]) -> EmailMessage:
     """The message. Its Message-ID comes from the key, so that a mailbox can drop a repeated delivery."""
     message = EmailMessage()
@@ -96,16 +106,20 @@ def compose(notification: Notification, sender: str, to: tuple[str, ...]) -> Ema
 
 
 def subject(notification: Notification) -> str:
-    """The first alert's subject, and how many more there are."""
+    """The first alert's subject, and how many more there are.
+
+    Encoded words (RFC 2047) are broken up: the email package would decode one that a name brings along, and write the
+    line breaks inside it as new headers.
+    """
     first, more = notification.alerts[0], len(notification.alerts) - 1
     words = f"[{_state(first, notification)}] {first.subject}" + (f" and {more} more" if more else "")
-    return clean(words)[:SUBJECT_MAX]
+    return clean(words).replace("=?", "= ?")[:SUBJECT_MAX]
 
 
 def text(notification: Notification) -> str:
     """The message as plain text."""
-    parts = [f"{notification.recipient_name}:" if notification.recipient_name else ""]
-    parts += [f"{_state(a, notification).upper()} ({a.severity}): {a.sentence}" for a in notification.alerts]
+    parts = [f"{clean(notification.recipient_name)}:" if notification.recipient_name else ""]
+    parts += [f"{_state(a, notification).upper()} ({a.severity}): {clean(a.sentence)}" for a in notification.alerts]
     if notification.board_url:
         parts.append(f"Board: {notification.board_url}")
     return "\n\n".join(p for p in parts if p) + "\n"
@@ -115,12 +129,12 @@ def html(notification: Notification) -> str:
     """The message as simple HTML; all that comes from records is escaped."""
     items = "".join(
         f"<li><strong>{escape(_state(a, notification).capitalize())}</strong> ({escape(a.severity)}): "
-        f"{escape(a.sentence)}</li>"
+        f"{escape(clean(a.sentence))}</li>"
         for a in notification.alerts
     )
     link = notification.board_url
     board = f'<p><a href="{escape(link, quote=True)}">Open the board</a></p>' if link else ""
-    return f"<p>{escape(notification.recipient_name)}:</p><ul>{items}</ul>{board}"
+    return f"<p>{escape(clean(notification.recipient_name))}:</p><ul>{items}</ul>{board}"
 
 
 def _state(alert: Alert, notification: Notification) -> str:

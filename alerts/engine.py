@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from alerts.grouping import Group, check_routes, group
+from alerts.input_samples import InputSamples
 from alerts.lifecycle import Entry, Transition, abandon, advance, alert_of, withdraw
 from alerts.notify import LastNotified, Reason, decide, idempotency_key, remember
 from alerts.outbox import NOTIFIED, Outbox
@@ -53,6 +54,8 @@ class AlertEngine:
         }
         self._groups: dict[tuple[str, str], Group] | None = None
         self._outbox = Outbox(journal)
+        #: What rules about input are decided from; none: there is no such rule.
+        self.inputs = InputSamples(journal) if any(rule.kind == "bad_input" for rule in rules) else None
 
     def _load_entries(self) -> dict[str, Entry]:
         """Entries that are pending or firing. After a crash one may still stand there that is over by its history."""

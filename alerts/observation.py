@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from alerts import words
-from schemas.alert import DealEvent, SourceHealth
+from schemas.alert import DealEvent, InputShare, MissedEvents, SourceHealth
 from schemas.status import TargetStatus
 
 Condition = Literal["bad", "recovered", "between", "no_data"]
@@ -23,7 +23,7 @@ class Observation(NamedTuple):
     condition: Condition
     value: Decimal | None
     threshold: Decimal | None
-    about: TargetStatus | DealEvent | SourceHealth
+    about: TargetStatus | DealEvent | SourceHealth | InputShare | MissedEvents
     over: bool = False  # the target's period has ended: whatever is open about it is closed
     silent: bool = False  # a source is silent, so that a recovery may be owed to missing data
 
@@ -38,7 +38,7 @@ class Observation(NamedTuple):
         about = self.about
         if isinstance(about, TargetStatus):
             return f"{about.actual}|{about.coverage}"
-        return "" if isinstance(about, DealEvent) else str(about.last_seen_at)
+        return str(about.last_seen_at) if isinstance(about, SourceHealth) else ""
 
     @property
     def subject(self) -> str:
@@ -56,6 +56,10 @@ class Observation(NamedTuple):
             return words.slipped(about)
         if isinstance(about, SourceHealth):
             return words.heard_again(about) if self.condition == "recovered" else words.silent(about)
+        if isinstance(about, MissedEvents):
+            return words.made_up_for(about) if self.condition == "recovered" else words.missed(about)
+        if isinstance(about, InputShare):
+            return words.good_again(about) if self.condition == "recovered" else words.bad_input(about)
         if self.over:
             return words.ended(about)
         if self.condition == "recovered":
@@ -90,7 +94,7 @@ class Observation(NamedTuple):
     @property
     def period(self) -> str:
         """The period's label; empty where there is none."""
-        return "" if isinstance(self.about, SourceHealth) else self.about.period
+        return self.about.period if isinstance(self.about, TargetStatus | DealEvent) else ""
 
     @property
     def period_end(self) -> str:
@@ -107,7 +111,7 @@ class Observation(NamedTuple):
     @property
     def recipient(self) -> str:
         """Who can do something about it."""
-        if isinstance(self.about, SourceHealth):
+        if isinstance(self.about, SourceHealth | InputShare | MissedEvents):
             return "operators"
         if isinstance(self.about, DealEvent):
             return f"rep:{self.about.rep}" if self.about.rep else "company"

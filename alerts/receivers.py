@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alerts.email import EmailReceiver
 from alerts.grafana import GrafanaReceiver
+from alerts.outbound import Targets
 from alerts.outcomes import Delivered, Outcome, Receiver, Rejected, RetryAfter
 from alerts.webhook import WebhookReceiver
 from alerts.words import clean
@@ -93,9 +94,10 @@ def _make(config: ReceiverConfig, print_line: Callable[[str], None], home: Path)
     if config.kind == "board":
         return BoardReceiver()
     if config.kind == "webhook":
-        if not config.url or not config.url.startswith(("http://", "https://")):
-            raise PlanwatchError(f"{where}: url: a webhook needs an address that begins with https:// or http://.")
-        return WebhookReceiver(config.url)
+        try:
+            return WebhookReceiver(config.url or "", Targets.parse(config.allow_private, config.allow_networks))
+        except PlanwatchError as error:
+            raise PlanwatchError(f"{where}: {error}") from None
     if not config.smtp_host or not config.sender:
         raise PlanwatchError(f"{where}: an e-mail receiver needs smtp_host and sender.")
     return EmailReceiver(

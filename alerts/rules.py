@@ -11,8 +11,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from alerts.bad_input import judge
 from alerts.observation import Condition, Observation
-from schemas.alert import DealEvent, Rule, Signals, SourceHealth
+from schemas.alert import DealEvent, MissedEvents, Rule, Signals, SourceHealth, SourceInputs
 from schemas.base import PlanwatchError
 from schemas.status import TargetStatus
 
@@ -49,6 +50,8 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     ),
     Rule(name="deal_slipped", kind="deal_slipped", severity="info", amount_min=Decimal(10_000)),
     Rule(name="source_silent", kind="source_silent", silent_for_s=DAY_S),
+    Rule(name="bad_input", kind="bad_input"),
+    Rule(name="replay_expired", kind="replay_expired"),
 )
 
 
@@ -111,6 +114,10 @@ def observe(rules: Sequence[Rule], signals: Signals) -> list[Observation]:
             found += _slipped(rule, signals.slipped)
         elif rule.kind == "source_silent":
             found += _sources(rule, signals)
+        elif rule.kind == "bad_input":
+            found += _inputs(rule, signals.inputs)
+        elif rule.kind == "replay_expired":
+            found += _missed(rule, signals.missed)
         else:
             found += _targets(rule, signals.statuses, silent)
     return found
@@ -138,6 +145,24 @@ def _sources(rule: Rule, signals: Signals) -> Iterator[Observation]:
         condition: Condition = "bad" if _is_silent(health, signals.now, rule.silent_for_s) else "recovered"
         silent_s = Decimal(max(signals.now - health.last_seen_at, 0) // US)
         yield Observation(rule.name, f"{rule.name}|{health.source}", rule.kind, condition, silent_s, threshold, health)
+
+
+def _missed(rule: Rule, missed: Sequence[MissedEvents]) -> Iterator[Observation]:
+    for source in missed:
+        condition: Condition = "bad" if source.open else "recovered"
+        key = f"{rule.name}|{source.source}"
+        yield Observation(rule.name, key, rule.kind, condition, Decimal(source.open), Decimal(1), source)
+
+
+def _inputs(rule: Rule, inputs: Sequence[SourceInputs]) -> Iterator[Observation]:
+    for source in inputs:
+        verdict = judge(source, rule)
+        if verdict is None:
+            continue  # too little came to say anything
+        share = verdict.share
+        condition: Condition = "bad" if verdict.jumped else "recovered" if verdict.back else "between"
+        key = f"{rule.name}|{source.source}"
+        yield Observation(rule.name, key, rule.kind, condition, share.share, share.threshold, share)
 
 
 def _targets(rule: Rule, statuses: Sequence[TargetStatus], silent: bool) -> Iterator[Observation]:

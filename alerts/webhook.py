@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from alerts.outbound import PUBLIC, TROUBLES, ForbiddenTarget, Outbound, Resolve, Targets, resolve
 from alerts.outcomes import Delivered, Outcome, Rejected, RetryAfter
 from schemas.alert import Notification
 
@@ -15,29 +16,30 @@ RETRY_S = 1.0
 
 
 class WebhookReceiver:
-    """Posts notifications as JSON (schemas.alert.Notification) to an address."""
+    """Posts notifications as JSON (schemas.alert.Notification) to an address, if it is where `targets` admits."""
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = url
-        self.timeout_s = timeout_s
-        self._client: httpx.Client | None = None
+    def __init__(
+        self, url: str, targets: Targets = PUBLIC, *, timeout_s: float = TIMEOUT_S, resolve: Resolve = resolve
+    ) -> None:
+        """Raises PlanwatchError for an address that cannot be posted to."""
+        self._outbound = Outbound(url, targets, timeout_s=timeout_s, resolve=resolve)
 
     def deliver(self, notification: Notification) -> Outcome:
         """Post it. 2xx: delivered; 429, 5xx and no connection: again later; anything else: rejected."""
-        # Made on first use: reading the certificates takes longer than all else.
-        self._client = self._client or httpx.Client(timeout=self.timeout_s)
         headers = {"Content-Type": "application/json", "Idempotency-Key": notification.key, "User-Agent": "planwatch"}
         try:
-            answer = self._client.post(self.url, content=notification.model_dump_json().encode(), headers=headers)
-        except httpx.InvalidURL as error:
-            return Rejected(f"the address is not valid: {error}")
-        except httpx.HTTPError as error:
+            answer = self._outbound.post(notification.model_dump_json().encode(), headers)
+        except ForbiddenTarget as error:
+            return Rejected(f"not sent: {error}. If it shall go there: allow_private or allow_networks of the receiver")
+        except TROUBLES as error:
             # Its text, not the address: that may hold a secret.
             return RetryAfter(RETRY_S, f"no answer ({type(error).__name__}: {error})")
-        if answer.is_success:
+        if httpx.codes.is_success(answer.status):
             return Delivered()
-        reason = f"HTTP {answer.status_code}"
-        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
+        reason = f"HTTP {answer.status}"
+        if httpx.codes.is_redirect(answer.status):
+            return Rejected(f"{reason}: redirects are not followed; give the receiver the address that it leads to")
+        if answer.status == httpx.codes.TOO_MANY_REQUESTS or httpx.codes.is_server_error(answer.status):
             return RetryAfter(retry_after_s(answer.headers.get("Retry-After")), reason)
         return Rejected(reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from schemas.alert import DealEvent, SourceHealth
+from schemas.alert import DealEvent, InputShare, MissedEvents, SourceHealth
 from schemas.status import TargetStatus
 
 MINUS = "\u2212"
@@ -53,7 +53,7 @@ def kpi_words(kpi: str) -> str:
     return kpi.upper() if kpi in {"roi", "cac"} else kpi.replace("_", " ").capitalize()
 
 
-def subject(about: TargetStatus | DealEvent | SourceHealth) -> str:
+def subject(about: TargetStatus | DealEvent | SourceHealth | InputShare | MissedEvents) -> str:
     """What the alert is about, in a few words."""
     if isinstance(about, TargetStatus):
         return clean(f"{kpi_words(about.kpi)} {about.period}, {about.scope_name}")
@@ -132,6 +132,44 @@ def silent(health: SourceHealth) -> str:
 def heard_again(health: SourceHealth) -> str:
     """A source that was silent and no longer is."""
     return f"Source {health.source} is heard again."
+
+
+def missed(about: MissedEvents) -> str:
+    """A source some of whose events can never be had, and what to do."""
+    name = about.source
+    return (
+        f"Source {name} was not read for so long that events of it are kept no longer. Its records are fetched again where "
+        f"the source says from where; else export them, ingest the file, and drop the notice: see planwatch quarantine "
+        f"list --source {name} --code replay_expired."
+    )
+
+
+def made_up_for(about: MissedEvents) -> str:
+    """What was missed is there."""
+    return f"Source {about.source}: the records whose events were missed have been taken in."
+
+
+def bad_input(about: InputShare) -> str:
+    """A source of which more is refused than usual, and what to do."""
+    usual = f", usually {_share(about.usual)}" if about.usual is not None else ""
+    code = f", mostly as {about.code}" if about.code else ""
+    name = about.source
+    return (
+        f"Source {name}: {about.refused:,} of the last {about.inputs:,} inputs were refused ({_share(about.share)}{usual})"
+        f"{code}. See planwatch quarantine list --source {name}; mend the source or its mapping, "
+        f"then planwatch quarantine replay --source {name}."
+    )
+
+
+def good_again(about: InputShare) -> str:
+    """A source whose input is as good as usual again."""
+    refused = f"{about.refused:,} of the last {about.inputs:,} inputs refused ({_share(about.share)})"
+    return f"Source {about.source} sends good input again: {refused}."
+
+
+def _share(value: Decimal) -> str:
+    """A share of inputs, with a decimal place where it is small."""
+    return f"{value:.1%}".replace("%", " %") if value < Decimal("0.1") else f"{value:.0%}".replace("%", " %")
 
 
 def _actual(s: TargetStatus) -> str:

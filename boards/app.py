@@ -21,12 +21,14 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from boards import charts
+from boards.access import NO_SUCH_PAGE, Viewer
 from boards.address import PAGES, Address, PageName
 from boards.bundle import VegaBundle, bundle_version
 from boards.feed import STREAMS_MAX, Feed, Rendered, age_now
-from boards.guard import Guard, message
+from boards.guard import HEADERS, Guard, message
 from boards.page import render_page
 from boards.source import BoardSource
+from boards.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
@@ -60,40 +62,50 @@ class Board:
             period = None
         return Address(dimension, scope, period, as_of, page), parse_as_of(as_of, self._zone)
 
-    def _asked_by_query(self, request: Request, page: PageName) -> tuple[Address, int | None]:
+    async def _asked_by_query(self, request: Request, page: PageName) -> tuple[Address, int | None]:
         query = request.query_params
-        return self._asked(query.get("dimension") or "company", query.get("scope") or "", request, page)
+        if page == "health" or "dimension" in query:
+            return self._asked(query.get("dimension") or "company", query.get("scope") or "", request, page)
+        return self._asked(*await self._home(request), request, page)
+
+    async def _home(self, request: Request) -> tuple[str, str]:
+        """The scope that an address is about which names none: the company, or what the viewer may see of it."""
+        try:
+            return await self.feed.home(viewer_of(request).access)
+        except LookupError as error:
+            raise HTTPException(404, _words(error)) from error
 
     async def company(self, request: Request) -> Response:
-        """The leadership page."""
-        return await self._page(*self._asked("company", "", request))
+        """The leadership page; who may see less is led to the page of that."""
+        address, as_of = self._asked(*await self._home(request), request)
+        if address.dimension != "company":
+            return RedirectResponse(address.href(), 303)
+        return await self._page(request, address, as_of)
 
     async def scope(self, request: Request) -> Response:
         """The page of a territory, team or rep."""
         dimension, scope = request.path_params["dimension"], request.path_params["scope"]
-        return await self._page(*self._asked(dimension, scope, request))
+        return await self._page(request, *self._asked(dimension, scope, request))
 
     async def deals(self, request: Request) -> Response:
         """The deals at risk of the company, a territory, a team or a rep."""
-        return await self._page(*self._asked_by_query(request, "deals"))
+        return await self._page(request, *await self._asked_by_query(request, "deals"))
 
     async def operators(self, request: Request) -> Response:
         """What operators look at."""
-        return await self._page(*self._asked_by_query(request, "health"))
+        return await self._page(request, *await self._asked_by_query(request, "health"))
 
-    async def _page(self, address: Address, as_of: int | None) -> Response:
-        made = await self._made(address, as_of)
-        return HTMLResponse(await to_thread.run_sync(self._html, made, address))
-
-    def _html(self, made: Rendered, address: Address) -> str:
-        shared = {"board_title": self._title, "static": static_tag, "version": made.version, "age_s": age_now(made)}
-        return render_page(made.view, address, made.sections, shared)
-
-    async def _made(self, address: Address, as_of: int | None) -> Rendered:
+    async def _page(self, request: Request, address: Address, as_of: int | None) -> Response:
+        viewer = viewer_of(request)
         try:
-            return await self.feed.rendered(address, as_of)
+            made = await self.feed.rendered(address, as_of, viewer.access)
         except LookupError as error:
-            raise HTTPException(404, str(error.args[0] if error.args else "There is no such page.")) from error
+            raise HTTPException(404, _words(error)) from error
+        return HTMLResponse(await to_thread.run_sync(self._html, made, address, viewer))
+
+    def _html(self, made: Rendered, address: Address, viewer: Viewer) -> str:
+        shared = {"board_title": self._title, "static": static_tag, "version": made.version, "age_s": age_now(made)}
+        return render_page(made.view, address, made.sections, {**shared, "viewer": viewer})
 
     async def api_view(self, request: Request) -> Response:
         """The view of a scope as JSON."""
@@ -109,21 +121,22 @@ class Board:
 
     async def _json(self, request: Request, page: PageName) -> Response:
         try:
-            made = await self.feed.rendered(*self._asked_by_query(request, page))
+            made = await self.feed.rendered(*await self._asked_by_query(request, page), viewer_of(request).access)
         except LookupError as error:
-            return JSONResponse({"error": str(error.args[0] if error.args else "not found")}, 404)
+            return JSONResponse({"error": _words(error)}, 404)
         return Response(made.view.model_dump_json(), media_type="application/json")
 
     async def events(self, request: Request) -> Response:
         """Server-sent events of a page."""
         page = PAGES.get(request.query_params.get("page", "board"))
         if page is None:
-            raise HTTPException(400, "There is no such page.")
-        address, as_of = self._asked_by_query(request, page)
+            raise HTTPException(400, NO_SUCH_PAGE)
+        address, as_of = await self._asked_by_query(request, page)
         if self.feed.streams >= STREAMS_MAX:
             return JSONResponse({"error": "too many open boards"}, 503, {"Retry-After": "10"})
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self.feed.events(address, as_of), media_type="text/event-stream", headers=headers)
+        events = self.feed.events(address, as_of, viewer_of(request))
+        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     async def health(self, request: Request) -> Response:
         """Whether the board answers; open to everybody, so it says nothing else."""
@@ -150,6 +163,16 @@ class Board:
         if name not in static_files():
             raise HTTPException(404, "There is no such file.")
         return Response(static_files()[name], media_type=KINDS[Path(name).suffix], headers={"Cache-Control": cache})
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Who asks, as the guard found out."""
+    viewer: Viewer = request.state.viewer
+    return viewer
+
+
+def _words(error: LookupError) -> str:
+    return str(error.args[0]) if error.args else NO_SUCH_PAGE
 
 
 @lru_cache(maxsize=1)
@@ -198,7 +221,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         else "The program's log says what went wrong. The next change may mend it."
     )
     if request.url.path.startswith(("/api/", "/events")):
-        return JSONResponse({"error": text}, status)
+        return JSONResponse({"error": text}, status, HEADERS)
     titles = {400: "This address cannot be read", 404: "Not on this board", 405: "Not that way"}
     return message(status, titles.get(status, "Something went wrong"), text, again=str(request.url.path))
 
@@ -207,16 +230,17 @@ def create_app(
     source: BoardSource,
     *,
     title: str,
-    token: str | None,
+    tokens: Tokens | None,
     poll_s: float = 0.1,
     time_zone: str = "UTC",
     cache_dir: Path | None = None,
+    https: bool = False,
 ) -> Starlette:
     """The web board over a source of views.
 
-    `token`: who does not bring it sees nothing; none: only requests from this machine. `poll_s`: how often the
-    source is asked for its version. `time_zone`: in which a date in `?as_of=` begins. `cache_dir`: where the Vega
-    bundle is kept (default: the user's cache).
+    `tokens`: who brings none of them sees nothing; none at all: only requests from this machine. `poll_s`: how often
+    the source is asked for its version. `time_zone`: in which a date in `?as_of=` begins. `cache_dir`: where the Vega
+    bundle is kept (default: the user's cache). `https`: browsers reach it by https, whatever a proxy speaks with us.
     """
     board = Board(source, title=title, poll_s=poll_s, time_zone=time_zone, cache_dir=cache_dir)
     routes = [
@@ -234,11 +258,14 @@ def create_app(
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, token=token), Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)],
+        middleware=[
+            Middleware(Guard, tokens=tokens, https=https),
+            Middleware(GZipMiddleware, minimum_size=2000, compresslevel=5),
+        ],
         exception_handlers={HTTPException: on_http_error, Exception: on_http_error},
     )
     app.state.feed = board.feed
-    app.state.has_token = bool(token)
+    app.state.has_token = tokens is not None
     return app
 
 

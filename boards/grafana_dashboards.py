@@ -98,7 +98,7 @@ def dashboard(board: Board, settings: DashboardSettings) -> Json:
 
 def place(alert: Alert) -> tuple[str, int]:
     """The dashboard (uid) and the panel (id) on whose time axis an alert is marked."""
-    if alert.kind == "source_silent":
+    if alert.dimension == "source":
         return _place("health", "events")
     boards = {"rep": "rep", "team": "territory", "territory": "territory"}
     return _place(boards.get(alert.dimension, "leadership"), "burnup")

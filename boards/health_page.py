@@ -17,6 +17,7 @@ _BOARD = BOARDS["health"]
 #: The parts of what was received; they add up to it.
 ACCOUNT = ("received", "applied", "duplicate", "stale", "quarantined")
 _TOPIC = re.compile(r"\[\d+\]$")
+HOOKS = "hooks/"
 
 
 def health_figures(view: HealthView) -> list[Figure]:
@@ -46,7 +47,14 @@ def health_figures(view: HealthView) -> list[Figure]:
         ),
         _figure(SENDING, view.waiting, _count(view.waiting), _sending(view.waiting)),
         _series(view),
+        *_incomplete(trust.incomplete),
     ]
+
+
+def _incomplete(deals: int) -> list[Figure]:
+    """Deals of which not everything is known: their source has not said it, or could not."""
+    note = "figures leave them out or may be old until the source says more"
+    return [Figure("incomplete", "Incomplete deals", f"{deals:,}", note=note, state="at_risk")] if deals else []
 
 
 def _figure(column: Column, value: int | None, words: str, note: str) -> Figure:
@@ -109,11 +117,23 @@ def totals(view: HealthView) -> dict[str, int]:
 
 
 def refused_where(item: RefusedInput) -> str:
-    """Where an input stood: file and line, or topic and offset."""
-    if _TOPIC.search(item.origin):
-        return f"{item.origin}, offset {item.position:,}"
-    origin = "standard input" if item.origin == "-" else item.origin
-    return f"{origin}, line {item.position:,}" if item.position else f"{origin}, the whole file"
+    """Where an input stood, in words."""
+    return place_words(item.origin, item.position)
+
+
+def refused_when(item: RefusedInput, time_zone: str) -> str:
+    """When an input was refused; nothing where that is not known."""
+    return fmt.moment(item.at, time_zone) if item.at is not None else ""
+
+
+def place_words(origin: str, position: int) -> str:
+    """Where an input stood: file and line, topic and offset, or a request and the event's number in it."""
+    if _TOPIC.search(origin):
+        return f"{origin}, offset {position:,}"
+    if origin.startswith(HOOKS):
+        return f"{origin}, event {position:,}" if position else f"{origin}, the whole request"
+    origin = "standard input" if origin == "-" else origin
+    return f"{origin}, line {position:,}" if position else f"{origin}, the whole file"
 
 
 def bytes_words(size: int) -> str:
@@ -130,5 +150,6 @@ HELPERS: Mapping[str, Callable[..., object]] = {
     "source_state": source_state,
     "source_totals": totals,
     "refused_where": refused_where,
+    "refused_when": refused_when,
     "bytes_words": bytes_words,
 }

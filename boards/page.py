@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from boards import charts, deals_page, health_page, marks
@@ -148,9 +149,9 @@ def movement_note(movement: Movement, view: BoardView) -> str:
 
 
 @lru_cache(maxsize=1)
-def environment() -> Environment:
-    """The templates, with everything that they may call."""
-    env = Environment(
+def environment() -> ImmutableSandboxedEnvironment:
+    """The templates, with everything that they may call. All that is put into them is data: escaped, never evaluated."""
+    env = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import threading
 import time
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,9 +26,15 @@ class Words(NamedTuple):
 
 
 class ThreadedServer:
-    """A server that listens. `url` is known before `start`, since the port is taken when it is made."""
+    """A server that listens. `url` is known before `start`, since the port is taken when it is made.
 
-    def __init__(self, app: ASGIApp, host: str, port: int, words: Words) -> None:
+    `stop_s`: how long it may take to answer what was asked before the end. `settings`: more of uvicorn's.
+    """
+
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, words: Words, stop_s: float = STOP_S, **settings: Any
+    ) -> None:
+        self._stop_s = stop_s
         self._words = words
         self._socket = _listen(host, port, words)
         self.port: int = self._socket.getsockname()[1]
@@ -41,7 +47,8 @@ class ThreadedServer:
             lifespan="off",
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=max(int(stop_s) - 3, 2),
+            **settings,
         )
         self._server = uvicorn.Server(config)
         name = f"planwatch-{words.setting}"
@@ -61,7 +68,7 @@ class ThreadedServer:
         """Answer what was asked, for a moment, and end. May be called twice."""
         self._server.should_exit = True
         if self._thread.is_alive():
-            self._thread.join(STOP_S)
+            self._thread.join(self._stop_s)
         self._socket.close()
 
     def __enter__(self) -> Self:

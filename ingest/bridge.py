@@ -30,7 +30,16 @@ from ingest.bridge_batch import Route, Tally, Translator
 from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig
 from storage.backoff import jittered_s
-from storage.kafka_client import CLOSE_TIMEOUT_S, Outgoing, close_producer, consumer, describe, producer, send_all
+from storage.kafka_client import (
+    CLOSE_TIMEOUT_S,
+    Outgoing,
+    close_producer,
+    consumer,
+    describe,
+    failure,
+    producer,
+    send_all,
+)
 from storage.kafka_topics import missing
 
 log = logging.getLogger(__name__)
@@ -80,6 +89,7 @@ class Bridge:
         self._listener = _Listener()
         self._uncommitted: dict[TopicPartition, OffsetAndMetadata] = {}
         self._failures = 0  # in a row
+        self.failing = ""  # why the last turn failed; empty: it did not
         self._measured_at = self._looked_at = 0.0
         self.missing: tuple[str, ...] = ()  # topics that do not exist
         self._said_at = 0.0
@@ -253,11 +263,12 @@ class Bridge:
     def _failed(self, error: Exception) -> None:
         self.errors += 1
         self._failures += 1
+        reason = str(failure(self._config, error)) if isinstance(error, KafkaError) else str(error)
+        other, self.failing = reason != self.failing, reason
         now = time.monotonic()
-        if self._failures == 1 or now - self._said_at >= SAY_AGAIN_S:
+        if other or now - self._said_at >= SAY_AGAIN_S:
             self._said_at = now
             unforeseen = not isinstance(error, (KafkaError, PlanwatchError))
-            reason = str(error) if isinstance(error, PlanwatchError) else describe(error)
             log.error(
                 "the bridge failed, and tries again",
                 extra={"fields": {"reason": reason, "failures": self._failures}},
@@ -267,7 +278,7 @@ class Bridge:
     def _went_well(self) -> None:
         if self._failures:
             log.info("the bridge works again", extra={"fields": {"failures": self._failures}})
-        self._failures = 0
+        self._failures, self.failing = 0, ""
 
     def _drop_producer(self) -> None:
         out, self._producer = self._producer, None

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 from ruamel.yaml import YAML
 
-from ingest.salesforce import object_maps
 from ingest.salesforce_fields import INVERTED, STANDARD
+from ingest.salesforce_objects import object_maps
 from ingest.values import kind_of
 from schemas.change import Change, Scalar
 from schemas.config import Config

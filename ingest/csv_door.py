@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import BinaryIO
 
-from ingest.csv_rows import Row, read_rows
+from ingest.csv_lines import TableText, table_text
+from ingest.csv_rows import Row, divided_by, read_rows
 from ingest.door import Context, Refused, refuse
-from ingest.lines import empty_file, read_lines
-from ingest.mapping import entries_for, is_ignored
+from ingest.lines import empty_file
+from ingest.mapping import MissingColumns, entries_for, is_ignored, vanished
 from ingest.rows import RowProgram
 from ingest.values import Bad, Values, show
 from schemas.base import PlanwatchError
 from schemas.change import Change
 from schemas.mapping import Mapping
+
+#: A longer header is not kept with every refused row; such a row cannot be read again by itself.
+HEAD_CHARS_MAX = 32 * 1024
 
 
 class CsvDoor:
@@ -31,7 +35,8 @@ class CsvDoor:
         name = PurePath(origin).name
         if is_ignored(mapping, name):
             return
-        rows = read_rows(read_lines(stream, blank=True), mapping.delimiter, mapping.encoding)
+        text = table_text(stream, mapping.encoding)
+        rows = read_rows(text, mapping.delimiter)
         header_row = next(rows, None)
         if header_row is None:
             yield refuse(context, origin, 0, b"", empty_file())
@@ -40,22 +45,39 @@ class CsvDoor:
             header = header_of(header_row)
             programs = _programs(mapping, name, header, context)
         except Bad as bad:
-            yield refuse(context, origin, 0, header_row.raw, bad)
+            said = divided_by(header_row, text, mapping.delimiter, lambda cells: _fits(mapping, name, cells))
+            if said is None and isinstance(bad, MissingColumns):
+                for item in bad.vanished:
+                    context.drift.note("missing_field", item.entity, item.column, name, item.near)
+            yield refuse(context, origin, 0, header_row.raw, said or bad)
             return
+        around = around_of(header_row, text)
         for row in rows:
             try:
                 cells = cells_of(row, len(header))
                 changes = [change for program in programs for change in program.run(cells)] if cells else []
             except Bad as bad:
-                yield refuse(context, origin, row.position, row.raw, bad)
+                yield refuse(context, origin, row.position, row.raw, bad, around)
             else:
                 yield from changes
+
+
+def _fits(mapping: Mapping, name: str, header: list[str]) -> bool:
+    try:
+        entries_for(mapping, name, header)
+    except Bad:
+        return False
+    return True
 
 
 def _programs(mapping: Mapping, name: str, header: list[str], context: Context) -> list[RowProgram]:
     values = Values(context.config, mapping)
     programs = []
-    for spec in entries_for(mapping, name, header):
+    specs = entries_for(mapping, name, header)
+    for item in vanished(specs, header):
+        if item.near:  # one that may be missing, but was more likely renamed
+            context.drift.note("missing_field", item.entity, item.column, name, item.near)
+    for spec in specs:
         try:
             programs.append(RowProgram(spec, header, context, values))
         except Bad as bad:
@@ -69,6 +91,29 @@ def header_of(row: Row) -> list[str]:
     if row.bad is not None:
         raise row.bad
     return [cell.strip() for cell in row.cells]
+
+
+def around_of(header: Row, text: TableText) -> dict[str, str]:
+    """What a refused row needs to be read again: the header line, and its encoding where that is not UTF-8.
+
+    The header begins with a byte order mark where the bytes of the rows are UTF-8 whatever the mapping says.
+    """
+    line = header.raw.decode(text.encoding).rstrip("\r\n")
+    if len(line) > HEAD_CHARS_MAX:
+        return {}
+    if text.certain:
+        return {"head": f"\ufeff{line}"}
+    return {"head": line} if text.encoding == "utf-8" else {"head": line, "encoding": text.encoding}
+
+
+def file_of(item: Refused) -> bytes:
+    """A refused row under its header line: a file that its door reads as it read the row in the first place.
+
+    Raises ValueError where the header is not known.
+    """
+    if "head" not in item.around:
+        raise ValueError("the header line of this row was not kept")
+    return item.around["head"].encode(item.around.get("encoding", "utf-8")) + b"\n" + item.payload
 
 
 def cells_of(row: Row, width: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from pydantic import ValidationError
@@ -29,7 +30,12 @@ class Context:
     config: Config
     mapping: Mapping | None
     clock: Clock
+    home: Path = Path()  # what paths in the configuration are relative to
     drift: Drift = field(default_factory=Drift, compare=False)  # where the door notes what it did not know
+    stages: frozenset[str] = field(init=False, compare=False, repr=False)  # those of the configuration
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", frozenset(stage.name for stage in self.config.stages))
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,10 @@ def make_change(
     nulled: tuple[str, ...] = (),
     sequence: int = 0,
 ) -> Change:
-    """A validated change, or `Bad` with what a person needs to mend the input."""
+    """A validated change, or `Bad` with what a person needs to mend the input.
+
+    A stage that the configuration does not know goes in as it is, and is noted: the deal counts once it does.
+    """
     if not record_id:
         raise Bad("missing_id", "the record's id is empty; give every record an id")
     if len(record_id) > ID_CHARS_MAX:
@@ -159,6 +168,9 @@ def make_change(
         raise Bad("bad_version", f"version {show(version)} is not between 0 and 2^63-1; correct it at the source")
     if not 0 <= sequence <= SEQUENCE_MAX:
         raise Bad("bad_version", f"sequence {show(sequence)} is not between 0 and {SEQUENCE_MAX}")
+    stage = fields.get("stage") if entity == "opportunity" else None
+    if stage is not None and context.stages and stage not in context.stages:
+        context.drift.note("unknown_stage", entity, f"stage={stage}", record_id)
     try:
         return Change(
             tenant=context.tenant,

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
-from ingest.csv_door import cells_of, header_of
-from ingest.csv_rows import read_rows
+from ingest.csv_door import around_of, cells_of, header_of
+from ingest.csv_lines import TableText, table_text
+from ingest.csv_rows import divided_by, read_rows
 from ingest.door import Context, Refused, check_time, make_change, refuse
-from ingest.lines import Line, empty_file, json_object, read_lines
+from ingest.lines import Line, empty_file, json_object
+from ingest.mapping import check_twice
 from ingest.rows import content_event_id
 from ingest.salesforce_fields import STANDARD
 from ingest.values import Bad, Values, kind_of, show
@@ -72,16 +74,16 @@ class FieldHistoryDoor:
     def read(self, origin: str, stream: BinaryIO, context: Context) -> Iterator[Change | Refused]:
         """One change per row, and a `Refused` for a row that cannot be taken."""
         reader = _Reader(context)
-        lines = read_lines(stream, blank=True)
-        first = next((line for line in lines if line.raw.strip()), None)
+        text = table_text(stream, (context.mapping or Mapping()).encoding)
+        first = next((line for line in text.lines if line.raw.strip()), None)
         if first is None:
             yield refuse(context, origin, 0, b"", empty_file())
             return
-        lines = chain([first], lines)
+        text = text._replace(lines=chain([first], text.lines))
         if first.raw.lstrip().startswith(b"{"):
-            yield from _read_json(reader, origin, lines, context)
+            yield from _read_json(reader, origin, text.lines, context)
         else:
-            yield from _read_csv(reader, origin, lines, context)
+            yield from _read_csv(reader, origin, text, context)
 
 
 def _read_json(reader: _Reader, origin: str, lines: Iterator[Line], context: Context) -> Iterator[Change | Refused]:
@@ -96,22 +98,25 @@ def _read_json(reader: _Reader, origin: str, lines: Iterator[Line], context: Con
             yield change
 
 
-def _read_csv(reader: _Reader, origin: str, lines: Iterator[Line], context: Context) -> Iterator[Change | Refused]:
-    mapping = context.mapping or Mapping()
-    rows = read_rows(lines, mapping.delimiter, mapping.encoding)
+def _read_csv(reader: _Reader, origin: str, text: TableText, context: Context) -> Iterator[Change | Refused]:
+    delimiter = (context.mapping or Mapping()).delimiter
+    rows = read_rows(text, delimiter)
     header_row = next(rows)  # there is a first line
     try:
         header = header_of(header_row)
         columns = reader.columns(header)
+        check_twice(columns[:4], header)
     except Bad as bad:
-        yield refuse(context, origin, 0, header_row.raw, bad)
+        said = divided_by(header_row, text, delimiter, reader.fits)
+        yield refuse(context, origin, 0, header_row.raw, said or bad)
         return
+    around = around_of(header_row, text)
     for row in rows:
         try:
             cells = cells_of(row, len(header))
             change = reader.change(dict(zip(header, cells, strict=True)), columns) if cells else None
         except Bad as bad:
-            yield refuse(context, origin, row.position, row.raw, bad)
+            yield refuse(context, origin, row.position, row.raw, bad, around)
         else:
             if change is not None:
                 yield change
@@ -147,6 +152,14 @@ class _Reader:
         record = str(found["record"])
         entity = self._mapping.history.entity or RECORD_COLUMNS.get(record.lower()) or "opportunity"
         return _Columns(record, str(found["time"]), str(found["field"]), str(found["new"]), entity)
+
+    def fits(self, header: list[str]) -> bool:
+        """Whether a header has every column."""
+        try:
+            self.columns(header)
+        except Bad:
+            return False
+        return True
 
     def change(self, row: dict[str, Any], columns: _Columns | None = None) -> Change:
         """The change of a row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from ingest.values import Bad, show
@@ -42,10 +42,10 @@ def text_of(line: Line, encoding: str = "utf-8", what: str = "line") -> str:
     """The line as text; `Bad` when it is too long or not text at all."""
     if line.too_long:
         raise Bad("too_large", f"the {what} is longer than {LINE_BYTES_MAX:,} bytes; split it or drop its long fields")
-    if line.raw.startswith(_UTF16):
+    if encoding == "utf-8" and line.raw.startswith(_UTF16):
         raise Bad("not_text", f"this is UTF-16 text; {_anew(what)}")
     if b"\0" in line.raw:
-        hint = "is it a spreadsheet or an archive? Export it as CSV" if what == "line" else "send JSON"
+        hint = "send JSON" if what != "line" else "if it is UTF-16, say so by `encoding`; a spreadsheet, export as CSV"
         raise Bad("not_text", f"this is not text: it holds zero bytes; {hint}")
     try:
         return line.raw.decode(encoding)
@@ -64,7 +64,10 @@ def empty_file() -> Bad:
 
 
 def _number(text: str) -> Decimal:
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent that no decimal can have
+        raise ValueError(f"the number {text[:40]} is out of range") from None
     if abs(number.adjusted()) > EXPONENT_MAX:
         raise ValueError(f"the number {text[:40]} is out of range")
     return number
@@ -74,11 +77,23 @@ def _constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number")
 
 
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_constant)
+
+
+def json_value(text: str, at: int = 0) -> tuple[Any, int]:
+    """The JSON value that begins at a place of a text, its decimals exact, and where it ends.
+
+    Raises ValueError or RecursionError where there is none, or one that cannot be held.
+    """
+    value, end = _DECODER.raw_decode(text, at)
+    return value, end
+
+
 def json_object(line: Line, what: str = "line") -> dict[str, Any]:
     """The JSON object of a line (or of a record, as `what` names it), its decimals exact; `Bad` with where it breaks."""
     text = text_of(line, what=what)
     try:
-        value = json.loads(text, parse_float=_number, parse_constant=_constant)
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         cut = "" if what != "line" or line.raw.endswith(b"\n") else " (the file may have been cut off here)"
         raise Bad("bad_json", f"the {what} is not JSON: {error}{cut}; write one JSON object per {what}") from error

@@ -6,15 +6,33 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from ingest.drift import nearest
 from ingest.values import Bad, show
 from schemas.base import PlanwatchError
+from schemas.change import Entity
 from schemas.mapping import FileMapping, Mapping, Value
+
+
+class Vanished(NamedTuple):
+    """A column that the mapping names and a file does not have, and the column that it was most likely renamed to."""
+
+    entity: Entity
+    column: str
+    near: str
+
+
+class MissingColumns(Bad):
+    """A file lacks columns that its rows cannot do without."""
+
+    def __init__(self, reason: str, vanished: Sequence[Vanished]) -> None:
+        super().__init__("missing_column", reason)
+        self.vanished = vanished
 
 
 def load_mapping(path: Path) -> Mapping:
@@ -38,7 +56,9 @@ def load_mapping(path: Path) -> Mapping:
         problems = "\n".join(_problem(path, document, item) for item in error.errors())
         raise PlanwatchError(problems) from error
     for index, spec in enumerate(mapping.files):
-        _check_templates(path, index, spec)
+        _check_templates(path, f"files[{index}]", _values(spec))
+    for index, event in enumerate(mapping.events):
+        _check_templates(path, f"events[{index}]", event.fields.values())
     return mapping
 
 
@@ -69,17 +89,17 @@ def template_columns(template: str) -> list[str]:
     return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
 
 
-def _check_templates(path: Path, index: int, spec: FileMapping) -> None:
-    for value in _values(spec):
+def _check_templates(path: Path, where: str, values: Iterable[Value]) -> None:
+    for value in values:
         if value.template is None:
             continue
         try:
             columns = template_columns(value.template)
         except ValueError as error:
-            raise PlanwatchError(f"{path}: files[{index}]: template {show(value.template)}: {error}") from error
+            raise PlanwatchError(f"{path}: {where}: template {show(value.template)}: {error}") from error
         if not columns or "" in columns:
             raise PlanwatchError(
-                f"{path}: files[{index}]: template {show(value.template)} names no column; write {{column}} in it"
+                f"{path}: {where}: template {show(value.template)} names no column; write {{column}} in it"
             )
 
 
@@ -97,17 +117,42 @@ def id_columns(spec: FileMapping) -> tuple[str, ...]:
 
 def needed_columns(spec: FileMapping) -> list[str]:
     """Every column that a file must have for this entry, in the order in which the mapping names them."""
+    return _columns(spec, optional=False)
+
+
+def named_columns(spec: FileMapping) -> list[str]:
+    """Every column that an entry names, those that may be missing too."""
+    return _columns(spec, optional=True)
+
+
+def _columns(spec: FileMapping, *, optional: bool) -> list[str]:
     named = [*id_columns(spec), *spec.expect]
     for value in _values(spec):
-        if value.column is not None and not value.optional:
+        if value.optional and not optional:
+            continue
+        if value.column is not None:
             named.append(value.column)
-        if value.template is not None and not value.optional:
+        if value.template is not None:
             named.extend(template_columns(value.template))
     for milestone in spec.milestones:
         named.extend([milestone.date, *milestone.when])
     if spec.version is not None:
         named.append(spec.version)
     return list(dict.fromkeys(named))
+
+
+def vanished(specs: Iterable[FileMapping], header: Sequence[str]) -> list[Vanished]:
+    """The columns that entries name and a file does not have, those that may be missing too."""
+    specs = list(specs)
+    named = {column for spec in specs for column in named_columns(spec)}
+    free = [column for column in header if column not in named]
+    found = {
+        column: Vanished(spec.entity, column, nearest(column, free))
+        for spec in specs
+        for column in named_columns(spec)
+        if column not in header
+    }
+    return list(found.values())
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -158,12 +203,20 @@ def _missing(specs: Iterable[FileMapping], header: Sequence[str]) -> list[str]:
 def _check_columns(specs: Sequence[FileMapping], header: Sequence[str]) -> None:
     missing = _missing(specs, header)
     if missing:
+        gone = [item for item in vanished(specs, header) if item.column in missing]
         names = ", ".join(show(column) for column in missing)
-        raise Bad(
-            "missing_column",
-            f"the file has no column {names}; it has {', '.join(list(header)[:30])}. Export it with that column, "
+        renamed = " and ".join(f"{show(item.column)} to {show(item.near)}" for item in gone if item.near)
+        likely = f" Likely renamed: {renamed}; write the new name in the mapping." if renamed else ""
+        raise MissingColumns(
+            f"the file has no column {names}; it has {', '.join(list(header)[:30])}.{likely} Export it with that column, "
             "correct its name or the file's `delimiter` in the mapping, or mark the field `optional: true`",
+            gone,
         )
-    twice = [c for spec in specs for c in needed_columns(spec) if header.count(c) > 1]
+    check_twice([column for spec in specs for column in named_columns(spec)], header)
+
+
+def check_twice(columns: Iterable[str], header: Sequence[str]) -> None:
+    """Raise `Bad` where a column that is read stands more than once in the header."""
+    twice = [column for column in columns if header.count(column) > 1]
     if twice:
         raise Bad("duplicate_column", f"the column {show(twice[0])} stands twice in the header; rename one of them")

@@ -1,7 +1,7 @@
-"""The quarantine: what was refused, with its own bytes and the reason, so that nothing vanishes.
+"""The quarantine: what was refused, with its own bytes and the reason, and what became of it, so that nothing vanishes.
 
 A refusal has one form in JSON, in the journal of a home and in the quarantine topic alike; in the topic it names its
-tenant too.
+tenant too. The journal says when it was refused; in the topic the record's own time does.
 """
 
 from __future__ import annotations
@@ -10,68 +10,112 @@ import base64
 import hashlib
 import json
 import threading
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import ValidationError
 
 from ingest.door import Refused
-from schemas.events import Refusal
+from ingest.refusal_states import (
+    RANK,
+    Kept,
+    RefusalCounts,
+    RefusalState,
+    Tally,
+    quarantined_by_code,
+    quarantined_by_source,
+)
+from schemas.clock import Clock, SystemClock
+from schemas.events import Disposition, Refusal
 from storage.ports import Journal
 
-KIND = "quarantine"
+KIND, DISPOSITION = "quarantine", "quarantine_disposition"
 
 
 class Quarantine:
-    """Refused input in a journal, each once. Counts are kept: only what is new since the last count is read."""
+    """Refused input in a journal, each once. RefusalCounts are kept: only what is new since the last count is read."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, clock: Clock | None = None) -> None:
         self._journal = journal
-        self._counted = 0  # the number of the last record that is in the counts
-        self._by_code: Counter[tuple[str, str]] = Counter()
+        self._clock = clock or SystemClock()
+        self._counted = {KIND: 0, DISPOSITION: 0}  # the number of the last record that is in the tally
+        self._tally = Tally()
         self._lock = threading.Lock()
 
     def add(self, refused: Sequence[Refused]) -> int:
         """Keep these; returns how many were not there yet. The same line of the same file is kept once."""
-        return sum(self._journal.record(KIND, identity(item), encode_refused(item)) for item in refused)
+        at = self._clock.now()
+        return self._journal.record_many(KIND, [(identity(item), encode_refused(item, at=at)) for item in refused])
+
+    def settle(self, dispositions: Sequence[Disposition]) -> None:
+        """Keep what became of refusals. Of two that say the same of one refusal the first is kept."""
+        for made in dispositions:
+            self._journal.record(DISPOSITION, f"{made.refusal}|{made.state}", made.model_dump_json().encode())
 
     def count(self) -> int:
-        """How many are kept."""
+        """How many inputs are in quarantine, open or dropped."""
         return sum(self.by_code().values())
 
     def by_source(self) -> dict[str, int]:
-        """How many inputs of each source were refused."""
-        found: Counter[str] = Counter()
-        for (source, _), count in self.by_code().items():
-            found[source] += count
-        return dict(found)
+        """How many inputs of each source are in quarantine, open or dropped."""
+        return quarantined_by_source(self.counts())
 
     def by_code(self) -> dict[tuple[str, str], int]:
-        """How many inputs of each (source, code) were refused."""
-        with self._lock:
-            for number, _, payload in self._journal.since(KIND, self._counted):
-                content = json.loads(payload)
-                self._by_code[content["source"], content["code"]] += 1
-                self._counted = number
-            return dict(self._by_code)
+        """How many inputs of each (source, code) are in quarantine, open or dropped."""
+        return quarantined_by_code(self.counts())
 
-    def newest(self, count: int) -> list[Refused]:
-        """The last ones that came, at most `count`, the newest first."""
-        last = deque(self._journal.items(KIND), maxlen=count)
-        return [_decoded(payload) for _, payload in reversed(last)]
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """(source, code) → how many refusals stand in which state."""
+        with self._lock:
+            for number, key, payload in self._journal.since(KIND, self._counted[KIND]):
+                content = json.loads(payload)
+                self._tally.refused(key, content["source"], content["code"])
+                self._counted[KIND] = number
+            for number, _, payload in self._journal.since(DISPOSITION, self._counted[DISPOSITION]):
+                made = Disposition.model_validate_json(payload)
+                self._tally.disposed(made.refusal, made.state)
+                self._counted[DISPOSITION] = number
+            return self._tally.counts()
+
+    def newest(self, count: int) -> list[Kept]:
+        """The last ones that came, in whatever state, at most `count`, the newest first."""
+        return list(reversed(deque(self.kept(), maxlen=count)))
 
     def items(self) -> Iterator[Refused]:
-        """Everything that is kept, in the order in which it came."""
-        for _, payload in self._journal.items(KIND):
-            yield _decoded(payload)
+        """Everything that was refused, in the order in which it came."""
+        return (kept.refused for kept in self.kept())
+
+    def kept(self) -> Iterator[Kept]:
+        """Everything that was refused and what became of it, in the order in which it came."""
+        made = settled(Disposition.model_validate_json(payload) for _, payload in self._journal.items(DISPOSITION))
+        for key, payload in self._journal.items(KIND):
+            item, at = _decoded(payload)
+            yield kept_as(key, item, at, made)
 
 
-def _decoded(payload: bytes) -> Refused:
+def settled(dispositions: Iterator[Disposition]) -> dict[str, Disposition]:
+    """What became of each refusal, by its identity: of several the one that counts, the earliest where they agree."""
+    found: dict[str, Disposition] = {}
+    for made in dispositions:
+        old = found.get(made.refusal)
+        if old is None or (RANK[made.state], -made.at) > (RANK[old.state], -old.at):
+            found[made.refusal] = made
+    return found
+
+
+def kept_as(key: str, item: Refused, at: int, made: Mapping[str, Disposition]) -> Kept:
+    """A refusal with what became of it."""
+    disposition = made.get(key)
+    state: RefusalState = disposition.state if disposition else "open"
+    return Kept(key, item, at, state, disposition)
+
+
+def _decoded(payload: bytes) -> tuple[Refused, int]:
     content = json.loads(payload)
     content["payload"] = base64.b64decode(content["payload"])
-    return Refused(**content)
+    return Refused(**{name: value for name, value in content.items() if name != "at"}), content.get("at", 0)
 
 
 def identity(item: Refused) -> str:
@@ -83,8 +127,11 @@ def identity(item: Refused) -> str:
     return digest.hexdigest()
 
 
-def encode_refused(item: Refused, tenant: str | None = None) -> bytes:
-    """A refusal as JSON; with a tenant it is the value of a record of the quarantine topic."""
+def encode_refused(item: Refused, tenant: str | None = None, at: int | None = None) -> bytes:
+    """A refusal as JSON; with a tenant it is the value of a record of the quarantine topic.
+
+    `at` is when it was refused (microseconds UTC), where nothing else says so.
+    """
     content: dict[str, Any] = {
         "source": item.source,
         "origin": item.origin,
@@ -99,6 +146,8 @@ def encode_refused(item: Refused, tenant: str | None = None) -> bytes:
         content["cut"] = True
     if tenant is not None:
         content["tenant"] = tenant
+    if at is not None:
+        content["at"] = at
     return json.dumps(content, sort_keys=True).encode()
 
 
@@ -119,3 +168,14 @@ def decode_refused(value: bytes | None) -> Refused:
         refusal.around,
         refusal.cut,
     )
+
+
+def decode_record(value: bytes | None) -> Refused | Disposition:
+    """What a record of the quarantine topic says. Raises ValueError where it is neither."""
+    try:
+        return decode_refused(value)
+    except ValueError as error:
+        try:
+            return Disposition.model_validate_json(value or b"")
+        except ValidationError:
+            raise error from None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from decimal import Decimal
 from string import Formatter
+from typing import Any
 
 from ingest.door import ID_CHARS_MAX, Context, check_time, make_change
+from ingest.drift import nearest
 from ingest.mapping import id_columns
 from ingest.values import Bad, Values, kind_of, show
 from schemas.change import Change, Op, Scalar
 from schemas.mapping import Empty, FileMapping, Mapping, Value
+from schemas.records import Kind
 
 Cells = Sequence[str]
 
@@ -39,13 +42,59 @@ def content_event_id(entity: str, record_id: str, name: str, content: object) ->
     return event_id
 
 
-def unknown_value(what: str, value: str, allowed: Sequence[str]) -> Bad:
+def unknown_value(what: str, value: str, allowed: Sequence[str], near: str) -> Bad:
     """The refusal of a value that is not on the list, with the nearest one that is."""
-    near = difflib.get_close_matches(value, allowed, n=1, cutoff=0.5)
-    hint = f"did you mean {show(near[0])}? " if near else f"known are {', '.join(allowed[:12])}. "
+    hint = f"did you mean {show(near)}? " if near else f"known are {', '.join(allowed[:12])}. "
     return Bad(
         "unknown_value", f"{what} {show(value)} is not a known value; {hint}Correct it, or add it to the mapping"
     )
+
+
+def value_parser(values: Values, kind: Kind, value: Value, field: str) -> Callable[[Any, str], Scalar]:
+    """How a raw value that is not empty becomes a canonical scalar. `Bad` for a setting that its kind cannot have."""
+    unit, factor = value.unit, value.factor
+    if unit is not None and kind not in ("date", "time"):
+        raise Bad(
+            "bad_mapping", f"{field}: `unit` is for dates and times, and this is a {kind}; set its `kind`, or remove it"
+        )
+    if factor is not None and kind != "decimal":
+        raise Bad(
+            "bad_mapping", f"{field}: `factor` is for decimals, and this is a {kind}; set its `kind`, or remove it"
+        )
+    if unit is not None:
+        return lambda raw, what: values.counted(kind, raw, unit, what)
+    if factor is not None:
+        return lambda raw, what: values.decimal(values.number(raw, what) * factor, what)
+    return lambda raw, what: values.scalar(kind, raw, what)
+
+
+def value_reader(
+    value: Value,
+    what: str,
+    aliases: Map[str, str],
+    empty: Empty,
+    parse: Callable[[Any, str], Scalar],
+    unknown: Callable[[str], Bad],
+) -> Callable[[Any], Result]:
+    """What reads a raw value (text, or a JSON scalar) as the mapping says: aliases, emptiness, allowed values, kind.
+
+    `what` names the field in messages; `unknown` makes the refusal of a value that is not allowed.
+    """
+    known = frozenset(value.allowed)
+    nothing: Result = NULL if empty == "null" else None
+
+    def read(raw: Any) -> Result:
+        if isinstance(raw, str):
+            raw = aliases.get(raw, raw)
+        if raw is None or raw == "":
+            if value.required:
+                raise Bad("missing_value", f"{what} is empty; fill it in")
+            return nothing
+        if known and raw not in known:
+            raise unknown(raw)
+        return parse(raw, what)
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -98,7 +147,7 @@ class RowProgram:
         record_id = self._record_id(cells)
         for column, at, allowed in self._expect:
             if cells[at].strip() not in allowed:
-                raise unknown_value(column, cells[at].strip(), allowed)
+                raise self._unknown(column, column, cells[at].strip(), allowed)
         held = self._held(cells)
         if not held:
             moment = self._snapshot_at()
@@ -109,6 +158,11 @@ class RowProgram:
             getters = self._fields + step.getters if not changes else step.getters
             changes.append(self._change(cells, record_id, step.name, step.op, step.index, moment, getters))
         return changes
+
+    def _unknown(self, name: str, what: str, value: str, allowed: Sequence[str]) -> Bad:
+        near = nearest(value, allowed)
+        self._context.drift.note("unknown_value", self._spec.entity, f"{name}={value}", value, near)
+        return unknown_value(what, value, allowed, near)
 
     def _held(self, cells: Cells) -> list[tuple[_Step, int]]:
         held: list[tuple[_Step, int]] = []
@@ -191,6 +245,7 @@ class RowProgram:
         """How to get a field from a row; none when its optional column is not in the file."""
         kind = value.kind or kind_of(self._context.config, self._spec.entity, field)
         values = self._values
+        parse = value_parser(values, kind, value, field)
         if value.constant is not None:
             raw = value.constant if isinstance(value.constant, str | bool | int | Decimal) else str(value.constant)
             constant = values.scalar(kind, raw, field)
@@ -202,7 +257,7 @@ class RowProgram:
         text = self._text(value)
         if text is None:
             return None
-        return self._reader(field, value, text, lambda raw, what: values.scalar(kind, raw, what))
+        return self._reader(field, value, text, parse)
 
     def _text(self, value: Value) -> Callable[[Cells], str] | None:
         """The raw text of a column or template; empty when a part is."""
@@ -225,7 +280,7 @@ class RowProgram:
         return join
 
     def _reader(
-        self, field: str, value: Value, text: Callable[[Cells], str], parse: Callable[[str, str], Scalar]
+        self, field: str, value: Value, text: Callable[[Cells], str], parse: Callable[[Any, str], Scalar]
     ) -> Getter:
         what = field if value.column in (None, field) else f"{field} (column {value.column})"
         aliases = {
@@ -233,20 +288,8 @@ class RowProgram:
             **self._spec.aliases.get(field, {}),
             **value.aliases,
         }
-        allowed = value.allowed
-        known = frozenset(allowed)
         empty: Empty = value.empty or self._spec.empty
-        nothing: Result = NULL if empty == "null" else None
-
-        def read(cells: Cells, _moment: int) -> Result:
-            raw = text(cells)
-            raw = aliases.get(raw, raw)
-            if not raw:
-                if value.required:
-                    raise Bad("missing_value", f"{what} is empty; fill it in")
-                return nothing
-            if known and raw not in known:
-                raise unknown_value(what, raw, allowed)
-            return parse(raw, what)
-
-        return read
+        read = value_reader(
+            value, what, aliases, empty, parse, lambda raw: self._unknown(field, what, raw, value.allowed)
+        )
+        return lambda cells, _moment: read(text(cells))

@@ -1,58 +1,73 @@
-"""The `salesforce` door: Change Data Capture events as JSON lines, or one to a record of a topic.
+"""The `salesforce` door: Change Data Capture events as JSON lines or one to a record of a topic, and Bulk API files.
 
-Both shapes are read: the event's body alone ({"ChangeEventHeader": ..., "StageName": ...}) and the
-whole message ({"schema": ..., "payload": {...}, "event": {"replayId": ...}}).
+These shapes of an event are read:
+
+- its body alone, {"ChangeEventHeader": ..., "StageName": ...};
+- the message of the Streaming API, {"schema": ..., "payload": {...}, "event": {"replayId": ...}};
+- either of them as decoded from the Pub/Sub API, with bitmaps in the header and null for every unchanged field;
+- the Pub/Sub API's ConsumerEvent, {"event": {"schemaId": ..., "payload": "base64 of Avro"}, "replayId": "base64"}.
+
+A file of the Bulk API 2.0 is known by its header row; see `ingest.salesforce_rows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, BinaryIO, get_args
+import base64
+import binascii
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
+from ingest.avro_schemas import AvroSchema, AvroSchemas
 from ingest.door import Context, Received, Refused, check_time, make_change, refuse
+from ingest.drift import FieldWatch
 from ingest.lines import empty_file, json_object, read_lines, record_line
-from ingest.salesforce_fields import INVERTED, STANDARD
-from ingest.values import Bad, Values, kind_of, show
-from schemas.base import PlanwatchError
-from schemas.change import Change, Entity, Op, Scalar
+from ingest.salesforce_commits import CommitTimes
+from ingest.salesforce_header import OVERFLOW, Header, read_header, whole
+from ingest.salesforce_objects import ObjectValues, SalesforceObject, nested, object_maps
+from ingest.salesforce_rows import is_table, read_table
+from ingest.values import Bad, show
+from schemas.change import Change, Scalar
 from schemas.mapping import Mapping
+from schemas.records import INCOMPLETE
+from schemas.sources import SourceConfig
 
-RECORDS_MAX = 1000
-OPS: dict[str, Op] = {"CREATE": "create", "UPDATE": "update", "DELETE": "delete", "UNDELETE": "undelete"}
-ENTITIES = get_args(Entity)
-
-
-@dataclass(frozen=True)
-class _Object:
-    """How one Salesforce object is read."""
-
-    entity: Entity
-    fields: dict[str, str]
-    ignore: bool
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
-@dataclass(frozen=True)
-class _Header:
-    """The parts of a ChangeEventHeader that matter, checked."""
-
-    object: str
-    record_ids: tuple[str, ...]
-    op: Op
-    version: int
-    sequence: int
-    occurred_at: int
-    key: str
-    changed: tuple[str, ...]
-    nulled: frozenset[str]
+#: What is looked at to tell events from a table.
+HEAD_BYTES = 1 << 16
 
 
 class SalesforceDoor:
-    """Reads Change Data Capture events, one JSON object per line or record; standard fields need no mapping file."""
+    """Reads Change Data Capture events and Bulk API files; standard fields need no mapping file.
+
+    `object_name`: of which object the rows of a Bulk API file are; none: the file's name says so. `commits` gives what
+    the log knows of this source's commits; it is asked only for such a file,
+    and once.
+    """
+
+    def __init__(self, object_name: str | None = None, commits: Callable[[], CommitTimes] = CommitTimes) -> None:
+        self._object = object_name
+        self._commits = cache(commits)
 
     def read(self, origin: str, stream: BinaryIO, context: Context) -> Iterator[Change | Refused]:
-        """The changes of a stream, one per record id of an event, and a `Refused` per line that is none."""
+        """The changes of a stream, one per record id of an event or per row, and a `Refused` for what is none."""
+        head = stream.read(HEAD_BYTES)
+        joined = cast("BinaryIO", io.BufferedReader(_Rejoined(head, stream)))
+        if is_table(head, context.mapping or Mapping()):
+            yield from read_table(origin, joined, context, self._object, self._commits)
+        else:
+            yield from self._events(origin, joined, context)
+
+    def reader(self, context: Context) -> SalesforceReader:
+        """What takes the records of a topic, one event each."""
+        return SalesforceReader(context)
+
+    @staticmethod
+    def _events(origin: str, stream: BinaryIO, context: Context) -> Iterator[Change | Refused]:
         reader = SalesforceReader(context)
         line = None
         for line in read_lines(stream):
@@ -65,9 +80,13 @@ class SalesforceDoor:
         if line is None:
             yield refuse(context, origin, 0, b"", empty_file())
 
-    def reader(self, context: Context) -> SalesforceReader:
-        """What takes the records of a topic, one event each."""
-        return SalesforceReader(context)
+
+class Overflow(NamedTuple):
+    """Of an object so much changed in one commit that there are no events of it."""
+
+    object: str
+    version: int
+    occurred_at: int  # microseconds UTC
 
 
 class SalesforceReader:
@@ -75,9 +94,13 @@ class SalesforceReader:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._mapping = context.mapping or Mapping()
-        self._values = Values(context.config, self._mapping)
-        self._objects = object_maps(self._mapping)
+        mapping = context.mapping or Mapping()
+        self._objects = object_maps(mapping)
+        self._values = ObjectValues(context, mapping)
+        self._schemas = schemas_of(context)
+        self._watch = FieldWatch(context.drift)
+        self._parts = {name: tuple(f for f in item.fields if "." in f) for name, item in self._objects.items()}
+        self._named = {name: tuple(custom.fields) for name, custom in mapping.entities.items()}
 
     def take(self, message: Received, origin: str, position: int) -> Sequence[Change | Refused]:
         """The changes of one event, as `ingest.door.RecordReader` says."""
@@ -86,10 +109,21 @@ class SalesforceReader:
         except Bad as bad:
             return [refuse(self._context, origin, position, message.body or b"", bad, message.headers)]
 
+    def overflow(self, body: bytes) -> Overflow | None:
+        """What an event of a GAP_OVERFLOW, such as was refused, is about; none where it is no such event."""
+        try:
+            event, _ = self._unwrapped(json_object(record_line(body, 0), "record"))
+            raw = event.get("ChangeEventHeader")
+            if not isinstance(raw, dict) or raw.get("changeType") != OVERFLOW:
+                return None
+            at = self._values.values.moment(raw.get("commitTimestamp"), "commitTimestamp")
+            return Overflow(str(raw.get("entityName")), whole(raw, "commitNumber"), at)
+        except Bad:
+            return None
+
     def changes(self, body: dict[str, Any]) -> list[Change]:
         """One change per record of the event; none when the mapping ignores its object. `Bad` for what is no event."""
-        if "ChangeEventHeader" not in body and isinstance(body.get("payload"), dict):
-            body = body["payload"]
+        body, schema_id = self._unwrapped(body)
         raw = body.get("ChangeEventHeader")
         if not isinstance(raw, dict):
             raise Bad("bad_event", "there is no ChangeEventHeader; send Change Data Capture events")
@@ -103,9 +137,14 @@ class SalesforceReader:
             )
         if known.ignore:
             return []
-        header = _header(raw, name, self._values)
+        header = read_header(raw, self._values.values, partial(self._schema, body, name, schema_id))
         check_time(self._context, header.occurred_at, f"commitTimestamp of {name} {header.record_ids[0]}")
         fields, nulled = self._fields(header, known, body)
+        if header.op != "delete" and not header.gap:
+            parts = [field for field in self._parts.get(name, ()) if nested(body, field)[0]]
+            names = {*body, *parts} if parts else body.keys()
+            full = header.op == "create"
+            self._watch.saw(name, known.entity, names, known.fields, self._named.get(name, ()), full=full)
         return [
             make_change(
                 self._context,
@@ -122,119 +161,97 @@ class SalesforceReader:
             for record_id in header.record_ids
         ]
 
+    def _unwrapped(self, body: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The event without what is around it, and the id of its schema where that is known."""
+        if "ChangeEventHeader" in body:
+            return body, None
+        event, payload = body.get("event"), body.get("payload")
+        if isinstance(payload, dict):
+            return payload, next((text for text in (body.get("schemaId"), body.get("schema")) if _is_text(text)), None)
+        if isinstance(event, dict) and _is_text(event.get("payload")):
+            schema_id = event.get("schemaId")
+            if not _is_text(schema_id):
+                raise Bad("bad_event", f"schemaId {show(schema_id)} is not text; send the ConsumerEvent as it came")
+            return self._schemas.find(schema_id, None).decode(_bytes(event["payload"])), schema_id
+        return body, None
+
+    def _schema(self, body: dict[str, Any], name: str, schema_id: str | None) -> AvroSchema:
+        """The schema that the bitmaps of an event go by. `Bad` where it is not there, or is another version's."""
+        event = f"{name.removesuffix('c')}ChangeEvent" if name.endswith("__c") else f"{name}ChangeEvent"
+        schema = self._schemas.find(schema_id, event)
+        strange = next(iter(body.keys() - {field.name for field in schema.fields}), None)
+        if strange is not None:
+            raise Bad(
+                "wrong_schema",
+                f"the event has a field {show(strange)} and {schema.where} has none; put its own schema there",
+            )
+        return schema
+
     def _fields(
-        self, header: _Header, known: _Object, body: dict[str, Any]
+        self, header: Header, known: SalesforceObject, body: dict[str, Any]
     ) -> tuple[dict[str, Scalar], tuple[str, ...]]:
         fields: dict[str, Scalar] = {}
         cleared: set[str] = set()
         if header.op == "delete":
             return fields, ()
-        # The Pub/Sub API packs the list into bitmaps ("0x0400"), readable only with the schema: as if absent.
-        packed = any(name.startswith("0x") for name in header.changed)
-        listed = {name.split(".")[0] for name in header.changed} if header.op == "update" and not packed else set()
+        if header.gap:
+            return {INCOMPLETE: True}, ()
+        update = header.op == "update"
+        listed = update and bool(header.changed)
         for name, ours in known.fields.items():
-            if listed and name not in listed and name not in header.nulled:
+            changed = listed and header.lists(name)
+            if listed and not changed and not header.nulls(name):
                 continue
-            value = body.get(name)
-            if name in header.nulled or (value is None and name in listed):
+            given, value = nested(body, name)
+            if name in header.differing:
+                fields[INCOMPLETE] = True  # the value is a difference: only Salesforce has the text
+            elif header.nulls(name) or (value is None and changed):
                 cleared.add(ours)
             elif value is None:
-                if header.op == "update" and not packed and name in body:
+                if update and given:
                     cleared.add(ours)
             else:
-                scalar = self._scalar(header, known.entity, name, ours, value)
+                scalar = self._values.scalar(header.object, known.entity, name, ours, value, partial=update)
                 if scalar is not None:
                     fields[ours] = scalar
         return fields, tuple(sorted(cleared - fields.keys()))
 
-    def _scalar(self, header: _Header, entity: Entity, name: str, ours: str, value: Any) -> Scalar | None:
-        what = f"{header.object}.{name}"
-        if isinstance(value, dict):
-            value = _person_name(value, partial=header.op == "update")
-        if value is None or value == "":
-            return None
-        if (header.object, name) in INVERTED:
-            value = _inverse(self._values.number(value, what), what)
-        text = self._mapping.aliases.get(ours, {}).get(value, value) if isinstance(value, str) else value
-        return self._values.scalar(kind_of(self._context.config, entity, ours), text, what)
+
+def schemas_of(context: Context) -> AvroSchemas:
+    """The Avro schemas of a source."""
+    source = context.config.sources.get(context.source, SourceConfig(kind="salesforce"))
+    folder = source.salesforce.avro_schemas
+    setting = f"sources.{context.source}.salesforce.avro_schemas"
+    return AvroSchemas(None if folder is None else context.home / folder, setting)
 
 
-def object_maps(mapping: Mapping) -> dict[str, _Object]:
-    """The standard objects, with what the mapping adds; `PlanwatchError` for an object without entity."""
-    objects = {name: _Object(item.entity, dict(item.fields), ignore=False) for name, item in STANDARD.items()}
-    for name, custom in mapping.entities.items():
-        standard = objects.get(name)
-        entity = custom.entity or (standard.entity if standard else None)
-        if entity is None and not custom.ignore:
-            raise PlanwatchError(
-                f"the mapping's entities.{name}: say which `entity` it is; one of {', '.join(ENTITIES)}"
-            )
-        # A field that the mapping names takes the place of the standard one for the same thing.
-        replaced = set(custom.fields.values())
-        kept = {k: v for k, v in (standard.fields if standard else {}).items() if v not in replaced}
-        objects[name] = _Object(entity or "opportunity", {**kept, **custom.fields}, ignore=custom.ignore)
-    return objects
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-def _header(raw: dict[str, Any], name: str, values: Values) -> _Header:
-    kind = str(raw.get("changeType"))
-    ids = raw.get("recordIds")
-    if not isinstance(ids, list) or not ids or not all(isinstance(i, str) and i for i in ids):
-        raise Bad("bad_event", f"recordIds {show(ids)} of the event header is not a list of ids")
-    if len(ids) > RECORDS_MAX:
-        raise Bad("too_large", f"recordIds names {len(ids)} records; at most {RECORDS_MAX} belong in one event")
-    if kind.startswith("GAP_"):
-        raise Bad(
-            "gap",
-            f"{kind} for {name} {', '.join(ids[:5])}: Salesforce could not say what changed; "
-            "export these records and ingest the file",
-        )
-    if kind not in OPS:
-        raise Bad("bad_event", f"changeType {show(kind)} is none of {', '.join(OPS)}")
-    version = _whole(raw, "commitNumber")
-    sequence = _whole(raw, "sequenceNumber", default=0)
-    if raw.get("commitTimestamp") is None:
-        raise Bad("bad_event", "commitTimestamp of the event header is missing; send the event as Salesforce wrote it")
-    return _Header(
-        object=name,
-        record_ids=tuple(dict.fromkeys(ids)),
-        op=OPS[kind],
-        version=version,
-        sequence=sequence,
-        occurred_at=values.moment(raw["commitTimestamp"], "commitTimestamp"),
-        key=str(raw.get("transactionKey") or version),
-        changed=_names(raw, "changedFields"),
-        nulled=frozenset(_names(raw, "nulledFields")),
-    )
+def _bytes(text: str) -> bytes:
+    """Bytes as proto3 JSON writes them: base64, of either alphabet, padded or not."""
+    try:
+        return base64.b64decode(text.translate(_STANDARD) + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Bad("bad_event", f"the payload is not base64 ({error}); send the ConsumerEvent as it came") from error
 
 
-def _whole(raw: dict[str, Any], name: str, default: int | None = None) -> int:
-    value = raw.get(name, default)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise Bad("bad_event", f"{name} {show(value)} of the event header is not a whole number")
-    return value
+_STANDARD = str.maketrans("-_", "+/")
 
 
-def _names(raw: dict[str, Any], name: str) -> tuple[str, ...]:
-    value = raw.get(name)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise Bad("bad_event", f"{name} {show(value)} of the event header is not a list of field names")
-    return tuple(value)
+class _Rejoined(io.RawIOBase):
+    """A stream whose beginning was read already, from its beginning."""
 
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head, self._rest = head, rest
 
-def _person_name(value: dict[str, Any], *, partial: bool) -> str | None:
-    """The name in a compound field. An update brings only the parts that changed: without both, no name."""
-    first, last = value.get("FirstName"), value.get("LastName")
-    if partial and not (first and last):
-        return None
-    return " ".join(str(part) for part in (first, last) if part) or None
+    def readable(self) -> bool:
+        return True
 
-
-def _inverse(rate: Decimal, what: str) -> Decimal:
-    if not rate > 0:
-        raise Bad("bad_number", f"{what} {show(str(rate))} is not above zero; correct it at the source")
-    return Decimal(1) / rate
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        into = memoryview(buffer).cast("B")
+        data = self._head[: len(into)] or self._rest.read(len(into))
+        self._head = self._head[len(into) :]
+        into[: len(data)] = data
+        return len(data)

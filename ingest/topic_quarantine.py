@@ -1,17 +1,20 @@
-"""The quarantine topic: refusals on their way in, and what it holds of one tenant."""
+"""The quarantine topic: refusals on their way in, what became of them, and what it holds of one tenant."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from kafka.errors import KafkaError
 
 from ingest.door import PAYLOAD_BYTES_MAX, Refused
-from ingest.quarantine import decode_refused, encode_refused, identity
+from ingest.quarantine import decode_record, encode_refused, identity, kept_as, settled
+from ingest.refusal_states import Kept, RefusalCounts, Tally, quarantined_by_code, quarantined_by_source
 from schemas.base import PlanwatchError
+from schemas.events import Disposition
 from schemas.stack import KafkaConfig
 from storage.kafka_client import Outgoing, close_producer, describe, producer, send_all
 from storage.kafka_log import PartitionReader, Record, partition_of
@@ -39,11 +42,17 @@ def quarantine_record(config: KafkaConfig, tenant: str, item: Refused) -> Outgoi
     return Outgoing(config.topic("quarantine"), tenant.encode(), encode_refused(cut, tenant))
 
 
+def disposition_record(config: KafkaConfig, made: Disposition) -> Outgoing:
+    """What became of a refusal as a record for the quarantine topic."""
+    return Outgoing(config.topic("quarantine"), made.tenant.encode(), made.model_dump_json().encode())
+
+
 class TopicQuarantineCounts:
     """What the quarantine topic holds of one tenant, each refusal once however often it was written.
 
-    Known are the counts, the identities (some 100 bytes each) and the beginnings of the newest refusals; the refusals
-    themselves stay in the topic. What its retention has removed is not counted by a reader that starts afterwards.
+    Known are the counts, the identities (see `ingest.refusal_states.Tally`) and the beginnings of the newest refusals;
+    the refusals themselves stay in the topic. What its retention has removed is not counted by a reader that starts
+    afterwards.
     """
 
     def __init__(self, config: KafkaConfig, tenant: str) -> None:
@@ -52,83 +61,111 @@ class TopicQuarantineCounts:
         self._reader = PartitionReader(config, topic, partition_of(tenant, partitions_of(config, topic)))
         self._lock = threading.RLock()
         self._at = self._reader.beginning()
-        self._seen: set[bytes] = set()
-        self._by_source: Counter[str] = Counter()
-        self._by_code: Counter[tuple[str, str]] = Counter()
-        self._newest: deque[Refused] = deque(maxlen=NEWEST_MAX)
+        self._tally = Tally()
+        self._newest: deque[Kept] = deque(maxlen=NEWEST_MAX)
 
     def refresh(self) -> int:
         """Read what is new in the topic; returns how many refusals that were not there yet."""
         with self._lock:
-            before = len(self._seen)
+            before = len(self._tally)
             self._at = max(self._at, self._reader.beginning())
             while records := self._reader.read(self._at, READ_RECORDS):
                 for record in records:
                     self._at = record.offset + 1
                     if record.key == self._key:
-                        self._count(self._refused(record))
-            return len(self._seen) - before
+                        self._count(record)
+            return len(self._tally) - before
+
+    def known(self) -> int:
+        """How many refusals are known, in whatever state."""
+        with self._lock:
+            return len(self._tally)
 
     def count(self) -> int:
-        """How many refusals there are."""
-        with self._lock:
-            return len(self._seen)
+        """How many inputs are in quarantine, open or dropped."""
+        return sum(self.by_code().values())
 
     def by_source(self) -> dict[str, int]:
-        """How many inputs of each source were refused."""
-        with self._lock:
-            return dict(self._by_source)
+        """How many inputs of each source are in quarantine, open or dropped."""
+        return quarantined_by_source(self.counts())
 
     def by_code(self) -> dict[tuple[str, str], int]:
-        """How many inputs of each (source, code) were refused."""
-        with self._lock:
-            return dict(self._by_code)
+        """How many inputs of each (source, code) are in quarantine, open or dropped."""
+        return quarantined_by_code(self.counts())
 
-    def newest(self, count: int) -> list[Refused]:
-        """The last ones that came, at most `count` and NEWEST_MAX, the newest first, their bytes cut to NEWEST_BYTES."""
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """(source, code) → how many refusals stand in which state."""
         with self._lock:
-            return list(reversed(self._newest))[:count]
+            return self._tally.counts()
+
+    def newest(self, count: int) -> list[Kept]:
+        """The last ones that came, in whatever state, the newest first, their bytes cut to NEWEST_BYTES.
+
+        They are at most `count` and NEWEST_MAX, and do not say who did what about them.
+        """
+        with self._lock:
+            found = list(reversed(self._newest))[:count]
+            return [kept._replace(state=self._tally.state(kept.id)) for kept in found]
 
     def items(self) -> Iterator[Refused]:
         """Every refusal once, in the order in which they came, read from the topic anew."""
-        seen: set[bytes] = set()
+        return (kept.refused for kept in self.kept())
+
+    def kept(self) -> Iterator[Kept]:
+        """Every refusal once and what became of it, in the order in which they came, read from the topic anew.
+
+        What comes while it is read is left out. Reads the topic twice, and holds the dispositions meanwhile.
+        """
         with self._lock:
-            at = self._reader.beginning()
-        while True:
-            with self._lock:
-                records = self._reader.read(at, READ_RECORDS)
-            if not records:
-                return
-            for record in records:
-                at = record.offset + 1
-                if record.key == self._key and (key := _digest(item := self._refused(record))) not in seen:
-                    seen.add(key)
-                    yield item
+            end = self._reader.end()
+        made = settled(said for _, said in self._read(end) if isinstance(said, Disposition))
+        seen: set[bytes] = set()
+        for record, said in self._read(end):
+            if isinstance(said, Disposition):
+                continue
+            key = identity(said)
+            if (digest := bytes.fromhex(key)) not in seen:
+                seen.add(digest)
+                yield kept_as(key, said, _refused_at(record), made)
 
     def close(self) -> None:
         """Let go of the connection. Closing twice is allowed."""
         with self._lock:
             self._reader.close()
 
-    def _count(self, item: Refused) -> None:
-        key = _digest(item)
-        if key not in self._seen:
-            self._seen.add(key)
-            self._by_source[item.source] += 1
-            self._by_code[item.source, item.code] += 1
-            self._newest.append(replace(item, payload=item.payload[:NEWEST_BYTES]))
+    def _read(self, end: int) -> Iterator[tuple[Record, Refused | Disposition]]:
+        """The tenant's records before an offset, from the oldest on."""
+        with self._lock:
+            at = self._reader.beginning()
+        while at < end:
+            with self._lock:
+                records = self._reader.read(at, READ_RECORDS)
+            if not records:
+                return
+            for record in records:
+                at = record.offset + 1
+                if record.key == self._key and record.offset < end:
+                    yield record, self._said(record)
 
-    def _refused(self, record: Record) -> Refused:
-        """The refusal in a record; one about the record itself where it holds none."""
+    def _count(self, record: Record) -> None:
+        said = self._said(record)
+        if isinstance(said, Disposition):
+            self._tally.disposed(said.refusal, said.state)
+        elif self._tally.refused(key := identity(said), said.source, said.code):
+            beginning = replace(said, payload=said.payload[:NEWEST_BYTES])
+            self._newest.append(Kept(key, beginning, _refused_at(record)))
+
+    def _said(self, record: Record) -> Refused | Disposition:
+        """What a record says; a refusal of the record itself where that is nothing that we know."""
         try:
-            return decode_refused(record.value)
+            return decode_record(record.value)
         except ValueError as error:
             payload = (record.value or b"")[:PAYLOAD_BYTES_MAX]
             return Refused("quarantine", self._reader.name, record.offset, payload, "undecodable", str(error))
 
 
-def _digest(item: Refused) -> bytes:
-    return bytes.fromhex(identity(item))
+def _refused_at(record: Record) -> int:
+    return max(record.timestamp_ms, 0) * 1_000
 
 
 class TopicQuarantine(TopicQuarantineCounts):
@@ -140,27 +177,35 @@ class TopicQuarantine(TopicQuarantineCounts):
 
     def add(self, refused: Sequence[Refused]) -> int:
         """Write these to the topic; returns how many were not there yet. Raises PlanwatchError where it takes none."""
-        before = self.count()
-        if refused:
-            out = producer(self._config)
-            try:
-                for start in range(0, len(refused), READ_RECORDS):
-                    part = refused[start : start + READ_RECORDS]
-                    send_all(out, [quarantine_record(self._config, self._tenant, item) for item in part])
-            except KafkaError as error:
-                raise PlanwatchError(f"{self._config.topic('quarantine')}: {describe(error)}.") from error
-            finally:
-                close_producer(out)
-        return self.count() - before
-
-    def count(self) -> int:
-        """How many refusals there are."""
         if self._fresh:
             self.refresh()
-        return super().count()
-
-    def by_source(self) -> dict[str, int]:
-        """How many inputs of each source were refused."""
+        before = self.known()
+        self._write(quarantine_record(self._config, self._tenant, item) for item in refused)
         if self._fresh:
             self.refresh()
-        return super().by_source()
+        return self.known() - before
+
+    def settle(self, dispositions: Sequence[Disposition]) -> None:
+        """Write what became of refusals. Raises PlanwatchError where the topic does not take it."""
+        self._write(disposition_record(self._config, made) for made in dispositions)
+
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """(source, code) → how many refusals stand in which state."""
+        if self._fresh:
+            self.refresh()
+        return super().counts()
+
+    def _write(self, records: Iterable[Outgoing]) -> None:
+        """Acknowledged by all replicas when it returns."""
+        todo = iter(records)
+        if not (part := list(islice(todo, READ_RECORDS))):
+            return
+        out = producer(self._config)
+        try:
+            while part:
+                send_all(out, part)
+                part = list(islice(todo, READ_RECORDS))
+        except KafkaError as error:
+            raise PlanwatchError(f"{self._config.topic('quarantine')}: {describe(error)}.") from error
+        finally:
+            close_producer(out)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from schemas.base import PlanwatchError
 from schemas.change import Scalar
 from schemas.config import Config
-from schemas.mapping import Mapping
+from schemas.mapping import Mapping, Unit
 from schemas.records import DECIMAL_PLACES, FIELDS, Kind
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -22,23 +22,30 @@ DECIMAL_LIMIT = Decimal(10) ** 13
 TEXT_CHARS_MAX = 10_000
 NUMBER_CHARS_MAX = 64
 SHOWN_CHARS_MAX = 80
+REASON_CHARS_MAX = 1_900  # what the quarantine topic keeps of a reason is a little more
 #: Distinct values remembered per parser: dates and amounts repeat, but memory stays bounded.
 CACHE_SIZE = 16_384
 
 _QUANTUM = Decimal(1).scaleb(-DECIMAL_PLACES)
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
 _EPOCH_UNITS = {10: 1_000_000, 13: 1_000, 16: 1}  # seconds, milliseconds, microseconds by their digits
+_UNIT_NS: dict[Unit, int] = {"days": DAY_US * 1_000, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _TRUE = frozenset({"true", "yes", "y", "t", "1"})
 _FALSE = frozenset({"false", "no", "n", "f", "0"})
 
 
 class Bad(Exception):
-    """A value or row that cannot be taken: a code for machines and a sentence for people."""
+    """A value or row that cannot be taken: a code for machines and a sentence for people.
+
+    The sentence may hold what came in, so it is made fit to be shown: on one line, bounded, nothing that is not printable.
+    """
 
     def __init__(self, code: str, reason: str) -> None:
+        reason = _printable(reason, REASON_CHARS_MAX)
         super().__init__(reason)
         self.code = code
         self.reason = reason
@@ -47,8 +54,14 @@ class Bad(Exception):
 def show(value: object) -> str:
     """A value as it stands in a message: quoted, on one line, bounded."""
     text = ascii(value) if not isinstance(value, str) else value
-    text = "".join(c if c.isprintable() else "?" for c in text[: SHOWN_CHARS_MAX + 1])
-    return f'"{text[:SHOWN_CHARS_MAX]}…"' if len(text) > SHOWN_CHARS_MAX else f'"{text}"'
+    return f'"{_printable(text, SHOWN_CHARS_MAX)}"'
+
+
+def _printable(text: str, chars_max: int) -> str:
+    shown = text[:chars_max]
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else "?" for c in shown)
+    return f"{shown}…" if len(text) > chars_max else shown
 
 
 def kind_of(config: Config, entity: str, field: str) -> Kind:
@@ -146,7 +159,10 @@ class Values:
 
     def time(self, raw: Any, what: str) -> Scalar:
         """A time as RFC 3339 in UTC."""
-        moment = EPOCH + dt.timedelta(microseconds=self.moment(raw, what))
+        try:
+            moment = EPOCH + dt.timedelta(microseconds=self.moment(raw, what))
+        except OverflowError as error:
+            raise Bad("bad_date", f"{what} {show(raw)} is out of range; correct it at the source") from error
         return moment.replace(tzinfo=None).isoformat() + "Z"
 
     def flag(self, raw: Any, what: str) -> Scalar:
@@ -168,6 +184,25 @@ class Values:
         if abs(milliseconds) >= 10**14:
             raise Bad("bad_date", f"{what} {show(raw)} is out of range for milliseconds since 1970")
         return int(milliseconds * 1000)
+
+    def counted(self, kind: Kind, raw: Any, unit: Unit, what: str) -> Scalar:
+        """A date or time that is given as a number of `unit` since 1970 in UTC; one that is written out as it is."""
+        if isinstance(raw, str) and not _WHOLE.fullmatch(raw.strip()):
+            return self.scalar(kind, raw, what)
+        moment = self.counted_moment(raw, unit, what)
+        if kind == "time":
+            return self.time(Decimal(moment) / 1000, what)
+        # Whole days count as that day in every zone, as in `date`.
+        return self.day_of(moment, what, dt.UTC if moment % DAY_US == 0 else self._zone)
+
+    def counted_moment(self, raw: Any, unit: Unit, what: str) -> int:
+        """Microseconds UTC of a number of `unit` since 1970, or of a time that is written out."""
+        if isinstance(raw, str) and not _WHOLE.fullmatch(raw.strip()):
+            return self.moment(raw, what)
+        number = self.number(raw, what)
+        if abs(number) * _UNIT_NS[unit] >= 10**23:
+            raise Bad("bad_date", f"{what} {show(raw)} is out of range for {unit} since 1970")
+        return int(number * _UNIT_NS[unit] // 1000)
 
     def day_of(self, moment_us: int, what: str, zone: dt.tzinfo | None = None) -> str:
         """The day that a moment falls on in the tenant's zone."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic.json_schema import models_json_schema
 from ruamel.yaml import YAML
 
 from planwatch import __version__
 from schemas.change import Change
-from schemas.events import AlertEvent, Refusal, StatusEvent
+from schemas.events import AlertEvent, Disposition, DriftEvent, Refusal, StatusEvent
 from schemas.stack import KafkaConfig, TopicName
 from storage.kafka_topics import KEYS, wanted
 
@@ -20,6 +20,7 @@ TITLES: dict[TopicName, str] = {
     "status": "The status of targets: the newest of each",
     "alerts": "Alerts: the newest state of each",
     "quarantine": "What was refused, and why",
+    "drift": "What sources brought that the configuration does not know",
 }
 NOTES: dict[TopicName, str] = {
     "changes": (
@@ -32,15 +33,34 @@ NOTES: dict[TopicName, str] = {
     "log message that led to it.",
     "quarantine": (
         "The same refusal may come more than once: source, code, origin, position and payload together say that it is "
-        "the same."
+        "the same. A disposition says what became of one; of several about one refusal `replayed` counts, in any order."
     ),
+    "drift": "Compacted: what was noticed first stands; a record without a value deletes it.",
 }
-SUMMARIES: dict[TopicName, tuple[str, str, str]] = {
-    "changes": ("Changes", "writeChanges", "Written by the bridge, read by the workers."),
-    "status": ("StatusEvent", "publishStatus", "Written by the workers whenever a target's status changed."),
-    "alerts": ("AlertEvent", "publishAlert", "Written by the workers whenever an alert changed."),
-    "quarantine": ("Refusal", "quarantine", "Written by the bridge and the workers instead of losing input."),
-}
+
+
+class Sent(NamedTuple):
+    """A message of a topic, and the operation that sends it."""
+
+    topic: TopicName
+    message: str
+    operation: str
+    summary: str
+
+
+SENT = (
+    Sent("changes", "Changes", "writeChanges", "Written by the bridge and the webhook server, read by the workers."),
+    Sent("status", "StatusEvent", "publishStatus", "Written by the workers whenever a target's status changed."),
+    Sent("alerts", "AlertEvent", "publishAlert", "Written by the workers whenever an alert changed."),
+    Sent("quarantine", "Refusal", "quarantine", "Written by bridge, hooks and workers instead of losing input."),
+    Sent(
+        "quarantine",
+        "Disposition",
+        "settle",
+        "Written by `planwatch quarantine` when a refusal is replayed or dropped.",
+    ),
+    Sent("drift", "DriftEvent", "noteDrift", "Written by whoever takes changes in: bridge, server, watched folders."),
+)
 
 
 def document() -> str:
@@ -74,13 +94,13 @@ def _document() -> dict[str, Any]:
         },
         "channels": _channels(),
         "operations": {
-            operation: {
+            sent.operation: {
                 "action": "send",
-                "channel": {"$ref": f"#/channels/{name}"},
-                "summary": summary,
-                "messages": [{"$ref": f"#/channels/{name}/messages/{message}"}],
+                "channel": {"$ref": f"#/channels/{sent.topic}"},
+                "summary": sent.summary,
+                "messages": [{"$ref": f"#/channels/{sent.topic}/messages/{sent.message}"}],
             }
-            for name, (message, operation, summary) in SUMMARIES.items()
+            for sent in SENT
         },
         "components": {"messages": _messages(), "schemas": _schemas()},
     }
@@ -90,14 +110,16 @@ def _channels() -> dict[str, Any]:
     config = KafkaConfig()
     topics = {topic.name: topic for topic in wanted(config)}
     channels: dict[str, Any] = {}
-    for name, (message, _, _) in SUMMARIES.items():
+    for name in dict.fromkeys(sent.topic for sent in SENT):
         topic = topics[config.topic(name)]
         settings = topic.settings
         channels[name] = {
             "address": topic.name,
             "title": TITLES[name],
             "description": NOTES[name],
-            "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+            "messages": {
+                sent.message: {"$ref": f"#/components/messages/{sent.message}"} for sent in SENT if sent.topic == name
+            },
             "bindings": {
                 "kafka": {
                     "topic": topic.name,
@@ -117,18 +139,15 @@ def _channels() -> dict[str, Any]:
 
 
 def _messages() -> dict[str, Any]:
-    payloads: dict[str, Any] = {
-        name: {"$ref": REF.format(model=name)} for name in ("StatusEvent", "AlertEvent", "Refusal")
-    }
-    payloads["Changes"] = {"type": "array", "items": {"$ref": REF.format(model="Change")}}
-    messages = {}
-    for name, (message, _, _) in SUMMARIES.items():
-        messages[message] = {
-            "name": message,
+    messages: dict[str, Any] = {}
+    for sent in SENT:
+        one = {"$ref": REF.format(model="Change" if sent.message == "Changes" else sent.message)}
+        messages[sent.message] = {
+            "name": sent.message,
             "contentType": "application/json",
-            "payload": payloads[message],
+            "payload": {"type": "array", "items": one} if sent.message == "Changes" else one,
             "bindings": {
-                "kafka": {"key": {"type": "string", "description": KEYS[name]}, "bindingVersion": "0.5.0"},
+                "kafka": {"key": {"type": "string", "description": KEYS[sent.topic]}, "bindingVersion": "0.5.0"},
             },
         }
     messages["Changes"]["headers"] = {
@@ -148,7 +167,7 @@ def _messages() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(model, "serialization") for model in (Change, StatusEvent, AlertEvent, Refusal)],
+        [(model, "serialization") for model in (Change, StatusEvent, AlertEvent, Refusal, Disposition, DriftEvent)],
         ref_template=REF,
     )
     return dict(sorted(found["$defs"].items()))

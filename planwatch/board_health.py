@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ingest.door import Refused
-from ingest.quarantine import identity
+from ingest.refusal_states import Kept, RefusalCounts
 from planwatch.logs import described
 from planwatch.pipeline import Pipeline
+from planwatch.quarantining import short
+from planwatch.shown import escaped, shown_bytes
 from planwatch.store import Store
 from planwatch.view_words import health_sentence
 from schemas.board import HealthView, RefusalCount, RefusedInput, SeriesStore, Trust
@@ -19,7 +20,6 @@ from schemas.status import TargetState, TargetStatus
 
 REFUSED_SHOWN = 20
 CODES_SHOWN = 100
-SHOWN_BYTES, SHOWN_CHARS = 400, 240
 TEXT_CHARS = 400
 #: How often the series are looked at, and how long a page waits for the answer.
 LOOK_S, WAIT_S = 10.0, 0.5
@@ -32,25 +32,25 @@ class Standing(NamedTuple):
     catching_up: bool  # it is more than a log that moves always has ahead of its reader
     failing: str = ""  # why the log cannot be read; empty: it can
     waiting: int | None = None  # notifications to deliver; none: another process knows
-    by_code: Mapping[tuple[str, str], int] = {}  # (source, code) → how many
-    newest: Sequence[Refused] = ()  # the newest first
+    refused: Mapping[tuple[str, str], RefusalCounts] = {}  # (source, code) → how many in which state
+    newest: Sequence[Kept] = ()  # the newest first
 
 
 def pipeline_standing(pipeline: Pipeline) -> Callable[[], Standing]:
     """What a pipeline that runs in this process says of itself."""
-    known: tuple[Mapping[tuple[str, str], int], Sequence[Refused]] = ({}, ())
+    known: tuple[Mapping[tuple[str, str], RefusalCounts], Sequence[Kept]] = ({}, ())
 
     def standing() -> Standing:
         nonlocal known
         quarantine = pipeline.store.quarantine
-        by_code = quarantine.by_code()
-        if by_code != known[0]:  # each refusal changes a count
-            known = by_code, quarantine.newest(REFUSED_SHOWN)
+        counts = quarantine.counts()
+        if counts != known[0]:  # each refusal, and whatever becomes of one, changes a count
+            known = counts, quarantine.newest(REFUSED_SHOWN)
         return Standing(
             behind=max(pipeline.store.log.end() - pipeline.state.position, 0),
             catching_up=not pipeline.delivering,
             waiting=pipeline.engine.waiting,
-            by_code=known[0],
+            refused=known[0],
             newest=known[1],
         )
 
@@ -104,7 +104,7 @@ def health_view(config: Config, standing: Standing, trust: Trust, series: Series
     """The page, from what is known of its parts."""
     received = sum(source.received for source in trust.sources)
     verdict, state = _verdict(standing, series, trust)
-    counts = sorted(standing.by_code.items(), key=lambda item: (-item[1], item[0]))
+    counts = sorted(standing.refused.items(), key=lambda item: (-item[1].open, -item[1].refused, item[0]))
     return HealthView(
         company=config.company,
         time_zone=config.calendar.time_zone,
@@ -118,10 +118,10 @@ def health_view(config: Config, standing: Standing, trust: Trust, series: Series
         waiting=standing.waiting,
         series=series,
         refusals=tuple(
-            RefusalCount(source=escaped(source, TEXT_CHARS), code=code, count=n)
-            for (source, code), n in counts[:CODES_SHOWN]
+            RefusalCount(source=escaped(source, TEXT_CHARS), code=code, count=found.quarantined, **found._asdict())
+            for (source, code), found in counts[:CODES_SHOWN]
         ),
-        refused=tuple(_refused(item) for item in standing.newest[:REFUSED_SHOWN]),
+        refused=tuple(_refused(kept) for kept in standing.newest[:REFUSED_SHOWN]),
         trust=trust,
     )
 
@@ -141,9 +141,10 @@ def _verdict(standing: Standing, series: SeriesStore, trust: Trust) -> tuple[str
     return "Keeps up", "on_track"
 
 
-def _refused(item: Refused) -> RefusedInput:
+def _refused(kept: Kept) -> RefusedInput:
+    item = kept.refused
     return RefusedInput(
-        id=identity(item),
+        id=short(kept.id),
         source=escaped(item.source, TEXT_CHARS),
         origin=escaped(item.origin, TEXT_CHARS),
         position=item.position,
@@ -151,16 +152,6 @@ def _refused(item: Refused) -> RefusedInput:
         reason=escaped(item.reason, TEXT_CHARS),
         shown=shown_bytes(item.payload),
         size=len(item.payload),
+        state=kept.state,
+        at=kept.at or None,
     )
-
-
-def shown_bytes(payload: bytes) -> str:
-    """The beginning of an input as printable text: what is no UTF-8 and what cannot be printed is escaped."""
-    text = payload[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
-    return escaped(text, SHOWN_CHARS, cut=len(payload) > SHOWN_BYTES)
-
-
-def escaped(text: str, most: int, *, cut: bool = False) -> str:
-    """A text of at most so many characters in which nothing is invisible: controls and marks of direction are escaped."""
-    written = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:most])
-    return written[:most] + ("…" if cut or len(text) > most or len(written) > most else "")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from boards.access import COMPANY, NO_SUCH_PAGE, Access
 from planwatch.board_health import Series, Standing, health_view
 from planwatch.board_records import RANKS, shortest_revenue
 from planwatch.deals import deals_at_risk, text_of
@@ -53,16 +54,22 @@ class Pages(Views):
         self._series = Series(pipeline.store)
         self._risks: tuple[object, list[Placed]] | None = None
 
-    def deals(self, dimension: str, scope: str, as_of: int | None) -> DealsView:
-        """The deals at risk of a scope. Raises LookupError for one that does not exist."""
+    def deals(self, dimension: str, scope: str, as_of: int | None, access: Access = COMPANY) -> DealsView:
+        """The deals at risk of a scope, for who may see so much. Raises LookupError for one that is unknown or not theirs."""
         if dimension not in ("company", *LEVELS):
             raise LookupError(f"deals at risk are shown by territory, team and rep, not by «{dimension}»")
-        with self._at(as_of) as (state, at):
-            check_scope(state, dimension, scope)
-            return self._deals(state, dimension, scope, at, live=as_of is None)
+        with self.pipeline.lock:
+            sight = self._sight(access)
+            sight.check(dimension, scope)
+            with self._at(as_of) as (state, at):
+                check_scope(state, dimension, scope)
+                with_target = [s for d, s in self._running(state, at) if d == "rep"]
+                return sight.risks(self._deals(state, dimension, scope, at, live=as_of is None), with_target)
 
-    def health(self) -> HealthView:
-        """What came in, what waits and what was refused."""
+    def health(self, access: Access = COMPANY) -> HealthView:
+        """What came in, what waits and what was refused. Raises LookupError for who may not see the whole company."""
+        if not access.whole:
+            raise LookupError(NO_SUCH_PAGE)
         standing = self._standing()  # it may read a store, so it is asked before the state is held
         with self._at(None) as (state, at):
             running = self._running(state, at)

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from ingest.refusal_states import RefusalCounts
 from planwatch.deals import deals_at_risk, text_of
 from processors.attribution import assigned, stands
 from processors.movement import BARS, bars_between
@@ -213,10 +214,11 @@ def source_records(sources: Iterable[SourceHealth], now: int, wall: int) -> Iter
         yield Record("source", {"source": s.source}, fields, wall)
 
 
-def refusal_records(by_code: Mapping[tuple[str, str], int], wall: int) -> Iterator[Record]:
-    """How many inputs of each source were refused, by code."""
-    for (source, code), count in sorted(by_code.items()):
-        yield Record("refusal", {"source": source, "code": code}, {"count": count}, wall)
+def refusal_records(refused: Mapping[tuple[str, str], RefusalCounts], wall: int) -> Iterator[Record]:
+    """How many inputs of each source were refused, by code, and what became of them; `count` is in quarantine."""
+    for (source, code), found in sorted(refused.items()):
+        fields: dict[str, float | int | str | bool] = {"count": found.quarantined, **found._asdict()}
+        yield Record("refusal", {"source": source, "code": code}, fields, wall)
 
 
 def _tags(kpi: str, dimension: str, scope: str, period: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import threading
 from boards.app import create_app
 from boards.server import serve
 from planwatch import logs
+from planwatch.board_access import board_tokens
 from planwatch.board_pages import Pages
 from planwatch.following import Follower
 from planwatch.home import Home
@@ -15,7 +16,6 @@ from planwatch.logs import fields
 from planwatch.ops import OpsServer, Problem
 from planwatch.printing import console
 from planwatch.roles import begin, kafka_of, made_metrics, ops_of, stopped_by_signals
-from planwatch.running import board_token
 
 log = logging.getLogger("planwatch.board")
 
@@ -28,7 +28,8 @@ def board(home: Home, port: int | None, ops_port: int | None) -> None:
     config = home.config.board
     zone = home.config.calendar.time_zone
     pages = Pages(follower, follower.standing, follower.behind_words)
-    app = create_app(pages, title=config.title, token=board_token(home), time_zone=zone)
+    https = config.url.startswith("https://")
+    app = create_app(pages, title=config.title, tokens=board_tokens(home), time_zone=zone, https=https)
     server = serve(app, config.host, config.port if port is None else port)
 
     def problems() -> list[Problem]:

@@ -9,6 +9,7 @@ from ingest.bridge import Bridge
 from ingest.bridge_batch import Route, Tally
 from ingest.door import RECORD_DOORS, Context
 from planwatch import logs
+from planwatch.drifting import drift_keeper
 from planwatch.home import Home
 from planwatch.ingesting import find_mapping
 from planwatch.logs import fields
@@ -40,7 +41,7 @@ def routes_of(home: Home) -> dict[str, Route]:
                 raise PlanwatchError(f"{where}: a source of kind {source.kind} does not come through a topic.")
             if source.topic in routes:
                 raise PlanwatchError(f"{where}: the topic {source.topic} is another source's already.")
-            context = Context(config.tenant, name, config, find_mapping(tenant, name, None), SystemClock())
+            context = Context(config.tenant, name, config, find_mapping(tenant, name, None), SystemClock(), tenant.path)
             routes[source.topic] = Route(context, door)
     return routes
 
@@ -49,10 +50,12 @@ def bridge(home: Home, ops_port: int | None) -> None:
     """Bridge until SIGTERM or SIGINT."""
     begin(home)
     kafka, metrics = kafka_of(home), made_metrics("bridge")
-    one = Bridge(kafka, routes_of(home), partial(_observe, metrics))
+    routes = routes_of(home)
+    one = Bridge(kafka, routes, partial(_observe, metrics))
+    keep_drift = drift_keeper(home, (route.context for route in routes.values()))
 
     def problems() -> list[Problem]:
-        return [] if one.ready else [Problem("bridge", "not a member of its group, or the last batch failed")]
+        return [] if one.ready else [Problem("bridge", one.failing or "not a member of its group yet")]
 
     ops = OpsServer(ops_of(home, ops_port), metrics, problems)
     logs.adopt()
@@ -60,7 +63,9 @@ def bridge(home: Home, ops_port: int | None) -> None:
     try:
         with stopped_by_signals() as stop:
             every(REPORT_S, stop, lambda: metrics.set_lag("bridge", one.lag))
+            every(REPORT_S, stop, keep_drift)
             one.run(stop)
+            keep_drift()
     finally:
         ops.stop()
     log.info("bridge stopped", extra=fields(received=one.received, written=one.written, refused=one.refused))

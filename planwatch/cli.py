@@ -14,7 +14,11 @@ from rich.markup import escape
 
 from planwatch import __version__
 from planwatch.cli_common import JsonFlag, choose_home, chosen_home, open_home, open_store
+from planwatch.cli_quarantine import quarantine_app
+from planwatch.cli_salesforce import add_salesforce_to
+from planwatch.cli_sources import sources_app, watch
 from planwatch.cli_stack import add_to
+from planwatch.csv_out import query_table, status_table, write_csv
 from planwatch.printing import console, errors, print_json, print_table, when
 from schemas.base import PlanwatchError
 
@@ -28,6 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 AsOf = Annotated[str | None, typer.Option(help="As known at this moment: a date (midnight in your zone) or a time.")]
+CsvFile = Annotated[
+    str | None,
+    typer.Option("--csv", help="Write the table to this CSV file, for a spreadsheet; - is standard output."),
+]
 Where = Annotated[list[str] | None, typer.Option(help="Only this scope: DIM=VALUE. May be repeated.")]
 
 
@@ -96,6 +104,9 @@ def ingest(
     source: Annotated[
         str | None, typer.Option(help="Name of the source; else the configured one of this kind.")
     ] = None,
+    object_name: Annotated[
+        str | None, typer.Option("--object", help="salesforce: of which object the rows are; else by the file's name.")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Take in a CRM's export. Rows that cannot be read go to the quarantine with their reason; the rest goes in."""
@@ -105,12 +116,14 @@ def ingest(
     if kind not in DOORS:
         raise PlanwatchError(f"There is no door «{kind}». There are: {', '.join(DOORS)}.")
     with errors.status("Reading …") if sys.stderr.isatty() else nullcontext():
-        summary = take_in(open_store(), kind, paths, mapping, source)
-    for refused in summary.refused[:20]:
+        summary = take_in(open_store(), kind, paths, mapping, source, object_name)
+    for refused in summary.refused:
         place = f"{refused.origin}, line {refused.position}" if refused.position else refused.origin
         errors.print(f"{place}: {refused.reason}", highlight=False, soft_wrap=True, markup=False)
-    if len(summary.refused) > 20:
-        errors.print(f"… and {len(summary.refused) - 20} more in the quarantine.")
+    if more := summary.quarantined - len(summary.refused):
+        errors.print(f"… and {more:,} more in the quarantine.")
+    if summary.drift:
+        errors.print(f"{len(summary.drift)} names or values are not known: see planwatch sources check.")
     if json:
         print_json(summary.as_json())
     else:
@@ -133,15 +146,18 @@ def query(
     each: Annotated[str | None, typer.Option(help="A row for each month, quarter or year of the period.")] = None,
     as_of: AsOf = None,
     json: JsonFlag = False,
+    csv: CsvFile = None,
 ) -> None:
     """The value of a KPI, by any scope and period, now or at any past moment."""
     from planwatch.asking import ask
 
-    answer = ask(
-        open_store(), kpi, [d for b in by or () for d in b.split(",")], parse_where(where), period, each, as_of
-    )
+    dimensions = [d for b in by or () for d in b.split(",")]
+    answer = ask(open_store(), kpi, dimensions, parse_where(where), period, each, as_of)
+    if csv:
+        write_csv(csv, *query_table(answer, dimensions))
     if json:
         print_json(answer)
+    if json or csv:
         return
     rows = [
         [
@@ -155,13 +171,18 @@ def query(
 
 
 @app.command()
-def status(where: Where = None, period: str | None = None, as_of: AsOf = None, json: JsonFlag = False) -> None:
+def status(
+    where: Where = None, period: str | None = None, as_of: AsOf = None, json: JsonFlag = False, csv: CsvFile = None
+) -> None:
     """Every target of the plan: actual, expected by now, landing, probability to hit, and why."""
     from planwatch.asking import status_of
 
     rows = status_of(open_store(), parse_where(where), period, as_of)
+    if csv:
+        write_csv(csv, *status_table(rows))
     if json:
         print_json({"rows": [r.model_dump() for r in rows]})
+    if json or csv:
         return
     table = [
         [
@@ -254,6 +275,10 @@ def schema(
     print_json(PUBLISHED[name].model_json_schema())
 
 
+app.add_typer(quarantine_app, name="quarantine")
+add_salesforce_to(sources_app)
+app.add_typer(sources_app, name="sources")
+app.command()(watch)
 plan_app = typer.Typer(help="The plan document.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from planwatch.cli_common import JsonFlag, OpsPort, chosen_home, open_home
+from planwatch.cli_serve import serve
 from planwatch.printing import console, print_json, print_table
 
 topics_app = typer.Typer(help="The topics in Kafka.", no_args_is_help=True)
@@ -23,7 +24,7 @@ Folder = Annotated[Path | None, typer.Option("--dir", help="Where the servers ke
 
 def add_to(app: typer.Typer) -> None:
     """Add every command to the program."""
-    for command in (bridge, worker, board, scheduler, simulate, stack):
+    for command in (bridge, serve, worker, board, scheduler, simulate, stack):
         app.command()(command)
     for name, group in (
         ("topics", topics_app),
@@ -120,6 +121,19 @@ def _topics(json: bool, *, create: bool, create_sources: bool) -> None:
             console.print("All topics are as configured.")
     if any(f.kind != "created" for f in found):
         raise typer.Exit(1)
+
+
+@topics_app.command("acls")
+def topics_acls(
+    user: Annotated[
+        list[str] | None, typer.Option(help="ROLE=USER; else the user of a role is planwatch-ROLE. May be repeated.")
+    ] = None,
+) -> None:
+    """Print the commands of Kafka's kafka-acls that allow each role what it needs, and nothing else."""
+    from planwatch.acls import commands
+
+    for line in commands(open_home(), user or ()):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @influx_app.command("apply")

@@ -15,6 +15,7 @@ from processors.kpis import MEASURES
 from processors.measures import STATUS, contributions
 from processors.projection import probability_at_least, scope_codes
 from processors.state import NULL, State, day_number, day_text
+from processors.waiting import is_waiting
 from schemas.alert import DealEvent
 from schemas.board import Deal
 from schemas.money import exponent
@@ -25,6 +26,8 @@ DEALS_MAX = 8
 SILENT_DAYS, LATE_DAYS = 30, 90
 #: A deal is big when it is among the largest tenth of those that are open.
 BIG_SHARE = 0.9
+#: The CRM could not say what changed in it, and it was not fetched again yet.
+INCOMPLETE_FLAG = "incomplete"
 
 
 def text_of(state: State, entity: str, record_id: str, field: str = "name") -> str:
@@ -100,7 +103,7 @@ def deals_at_risk(state: State, headlines: Mapping[tuple[str, str], TargetStatus
         deal = _deal(state, slot, Decimal(value).scaleb(-places), headline)
         late = deal.age_days is not None and deal.age_days > LATE_DAYS
         flags = deal.flags + (("large and late",) if value >= big and late else ())
-        if flags:
+        if set(flags) - {INCOMPLETE_FLAG}:  # that something is not known of it is no risk of its own
             found.append((slot, deal.model_copy(update={"flags": flags})))
     found.sort(key=lambda f: (-(f[1].effect or 0), -f[1].amount, f[1].record_id))
     return found[:most]
@@ -119,6 +122,8 @@ def _deal(state: State, slot: int, amount: Decimal, headline: TargetStatus | Non
         flags.append(f"slipped {slips} times")
     if silent >= SILENT_DAYS:
         flags.append(f"silent for {silent} days")
+    if is_waiting(table, slot):
+        flags.append(INCOMPLETE_FLAG)
     account = names.text(table.value("account", slot)) or ""
     owner = names.text(table.value("owner", slot)) or ""
     return Deal(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from planwatch.doctor_hooks import examine_hooks
 from planwatch.doctor_stack import Check, examine_stack
 from planwatch.home import Home
 from schemas.base import PlanwatchError
@@ -19,6 +20,7 @@ def examine(path: Path) -> list[Check]:
     found += _of_home(home)
     config = home.config
     tenants = _tenants(home, found)
+    found += examine_hooks(home, tenants)
     if config.kafka is None:
         found += _embedded(home)
     if config.kafka is not None or config.influx is not None or config.grafana is not None:

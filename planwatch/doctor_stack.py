@@ -101,6 +101,7 @@ def _kafka(config: KafkaConfig, sources: Sequence[str]) -> Iterator[Check]:
     with closing(admin(config, **QUICK)) as client:
         brokers = client.describe_cluster()["brokers"]
     yield Check("Kafka", True, f"{len(brokers)} broker{'s' * (len(brokers) != 1)} at {config.bootstrap}")
+    yield _secured(config)
     found = check(config, sources)
     for finding in found:
         yield Check(f"topic {finding.topic}", False, finding.text)
@@ -112,6 +113,14 @@ def _kafka(config: KafkaConfig, sources: Sequence[str]) -> Iterator[Check]:
     yield _group(config, "bridge", there)
     changes = config.topic("changes")
     yield _group(config, "worker", [changes] if changes not in missing else [])
+
+
+def _secured(config: KafkaConfig) -> Check:
+    from storage.kafka_security import weaknesses
+
+    security, found = config.security, weaknesses(config)
+    who = f" as «{security.user}» by {security.mechanism}" if security.sasl else ""
+    return Check("Kafka security", not found, "; ".join([f"{security.protocol}{who}", *found]))
 
 
 def _group(config: KafkaConfig, role: str, topics: Sequence[str]) -> Check:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from ingest.door import Refused
+from ingest.refusal_states import Kept, RefusalCounts, quarantined_by_source
 from planwatch.board_health import REFUSED_SHOWN, Standing
 from planwatch.home import Home
 from planwatch.logs import described, fields
@@ -86,17 +86,16 @@ class Follower:
         self.failing = ""  # why nothing new can be read; empty: it can
         self._home = home
         self._failures = 0
-        self._refused: dict[str, int] = {}
-        self._by_code: Mapping[tuple[str, str], int] = {}
-        self._newest: Sequence[Refused] = ()
+        self._refused: Mapping[tuple[str, str], RefusalCounts] = {}
+        self._newest: Sequence[Kept] = ()
 
     def sources(self) -> Iterable[SourceHealth]:
         """Each source's account of every input."""
-        return source_health(self.state, self._refused)
+        return source_health(self.state, quarantined_by_source(self._refused))
 
     def standing(self) -> Standing:
         """How far the log is read, and what was refused. Deliveries are the workers' to know."""
-        return Standing(self.behind, self.catching_up, self.failing, by_code=self._by_code, newest=self._newest)
+        return Standing(self.behind, self.catching_up, self.failing, refused=self._refused, newest=self._newest)
 
     def behind_words(self) -> str:
         """Why what came in last is not in the state yet, for the people who look at a page; empty: it is."""
@@ -149,8 +148,7 @@ class Follower:
     def _look_at_refused(self) -> None:
         """Here and not when a page is made: brokers may take their time."""
         quarantine = self.store.quarantine
-        self._refused = quarantine.by_source()
-        self._by_code, self._newest = quarantine.by_code(), quarantine.newest(REFUSED_SHOWN)
+        self._refused, self._newest = quarantine.counts(), quarantine.newest(REFUSED_SHOWN)
 
     def _failed(self, reason: str) -> None:
         self._failures += 1

@@ -81,6 +81,9 @@ class Home:
         if not (path / "planwatch.yaml").is_file():
             raise PlanwatchError(f"{path}: no planwatch.yaml here. Run `planwatch --home {path} init` first.")
         config: Config = read_model(path / "planwatch.yaml", Settings)
+        if config.kafka is not None:
+            kafka = config.kafka.model_copy(update={"security": config.kafka.security.under(path)})
+            config = config.model_copy(update={"kafka": kafka})
         if stack is None and config.stack is not None:
             stack = Home(path / config.stack)
         shared = {name: getattr(stack.config, name) for name in STACK_SETTINGS} if stack else {}

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ingest import DOORS
-from ingest.door import Context, Refused
+from ingest.door import Context, Door, Refused
+from ingest.drift import Finding
 from ingest.mapping import load_mapping
+from ingest.salesforce import SalesforceDoor
+from planwatch.commits import commit_times
+from planwatch.drifting import drift_of, keep_drift
 from planwatch.home import Home
 from planwatch.store import Store
 from schemas.base import PlanwatchError
@@ -19,15 +23,18 @@ from schemas.mapping import Mapping
 
 #: Changes that are sorted by time before they are appended: bounds memory, and keeps history in order for files
 #: of usual size. The end state does not depend on it.
-CHUNK_CHANGES = 200_000
+CHUNK_CHANGES = 50_000
+#: Refusals that wait to be written to the quarantine, and those that a summary names.
+REFUSED_AT_ONCE, REFUSED_SHOWN = 500, 20
 
 
 class Summary:
-    """received = applied + duplicate + stale + quarantined; files that gave nothing at all are named."""
+    """received = applied + duplicate + stale + quarantined; the first refusals, and what was not known before."""
 
     def __init__(self) -> None:
         self.received = self.applied = self.duplicate = self.stale = self.quarantined = 0
-        self.refused: list[Refused] = []
+        self.refused: list[Refused] = []  # the first REFUSED_SHOWN
+        self.drift: list[Finding] = []
         self.seconds = 0.0
 
     def as_json(self) -> dict[str, float | int]:
@@ -40,6 +47,71 @@ class Summary:
             "quarantined": self.quarantined,
             "seconds": round(self.seconds, 3),
         }
+
+
+class Intake:
+    """Takes streams in through the door of one source, in memory that does not grow with them.
+
+    `counted`: what becomes of the changes (applied, duplicate, stale) is found out by folding them, which takes the
+    whole state; otherwise the summary leaves these at 0, and whoever follows the log counts them. Bad input goes to the
+    quarantine, the rest into the log, at the latest when `finish` returns.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        kind: str,
+        source: str,
+        mapping: Mapping | None,
+        *,
+        counted: bool,
+        object_name: str | None = None,
+    ) -> None:
+        config = store.home.config
+        self._store, self._door = store, door_of(store, kind, source, object_name)
+        self._context = Context(config.tenant, source, config, mapping, store.clock, store.home.path)
+        self._state = store.state() if counted else None
+        self._chunk: list[Change] = []
+        self._refused: list[Refused] = []
+        self.summary = Summary()
+
+    def take(self, origin: str, stream: BinaryIO) -> None:
+        """Take in a stream to its end."""
+        summary = self.summary
+        for item in self._door.read(origin, stream, self._context):
+            summary.received += 1
+            if isinstance(item, Refused):
+                summary.quarantined += 1
+                if len(summary.refused) < REFUSED_SHOWN:
+                    summary.refused.append(item)
+                self._refused.append(item)
+                if len(self._refused) >= REFUSED_AT_ONCE:
+                    self._quarantine()
+            else:
+                self._chunk.append(item)
+                if len(self._chunk) >= CHUNK_CHANGES:
+                    self._append()
+
+    def finish(self) -> Summary:
+        """Write what is still to be written."""
+        self._append()
+        self._quarantine()
+        self.summary.drift += keep_drift(self._context, drift_of(self._store))
+        return self.summary
+
+    def _append(self) -> None:
+        self._chunk.sort(key=lambda c: c.occurred_at)
+        self._store.append(self._chunk)
+        self._chunk.clear()
+        if self._state is not None:
+            outcomes = self._store.catch_up(self._state).outcomes
+            self.summary.applied += outcomes["applied"]
+            self.summary.duplicate += outcomes["duplicate"]
+            self.summary.stale += outcomes["stale"]
+
+    def _quarantine(self) -> None:
+        self._store.quarantine.add(self._refused)
+        self._refused.clear()
 
 
 def find_source(store: Store, kind: str, name: str | None) -> str:
@@ -58,38 +130,30 @@ def find_mapping(home: Home, source: str, mapping: Path | None) -> Mapping | Non
     return load_mapping(mapping) if mapping is not None else None
 
 
-def ingest(store: Store, kind: str, paths: Sequence[str], mapping: Path | None, source: str | None) -> Summary:
+def door_of(store: Store, kind: str, source: str, object_name: str | None = None) -> Door:
+    """The door for files of a source, with what it needs to know of the log. `object_name`: see `SalesforceDoor`."""
+    if kind == "salesforce":
+        return SalesforceDoor(object_name, lambda: commit_times(store, source))
+    return DOORS[kind]
+
+
+def ingest(
+    store: Store,
+    kind: str,
+    paths: Sequence[str],
+    mapping: Path | None,
+    source: str | None,
+    object_name: str | None = None,
+) -> Summary:
     """Take in files (`-`: standard input; a folder: its files). Bad input goes to the quarantine, the rest goes in."""
     started = time.perf_counter()
     name = find_source(store, kind, source)
-    config = store.home.config
-    context = Context(config.tenant, name, config, find_mapping(store.home, name, mapping), store.clock)
-    state = store.state()
-    summary = Summary()
-    chunk: list[Change] = []
-
-    def flush() -> None:
-        chunk.sort(key=lambda c: c.occurred_at)
-        store.append(chunk)
-        touched = store.catch_up(state)
-        summary.applied += touched.outcomes["applied"]
-        summary.duplicate += touched.outcomes["duplicate"]
-        summary.stale += touched.outcomes["stale"]
-        chunk.clear()
-
+    known = find_mapping(store.home, name, mapping)
+    intake = Intake(store, kind, name, known, counted=True, object_name=object_name)
     for origin, stream in _streams(paths):
         with stream:
-            for item in DOORS[kind].read(origin, stream, context):
-                summary.received += 1
-                if isinstance(item, Refused):
-                    summary.quarantined += 1
-                    summary.refused.append(item)
-                else:
-                    chunk.append(item)
-                    if len(chunk) >= CHUNK_CHANGES:
-                        flush()
-    flush()
-    store.quarantine.add(summary.refused)
+            intake.take(origin, stream)
+    summary = intake.finish()
     summary.seconds = time.perf_counter() - started
     return summary
 

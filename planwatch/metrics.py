@@ -10,7 +10,7 @@ import math
 import platform
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -104,6 +104,7 @@ class Metrics:
         self._ready = False
         self._make_worker()
         self._make_bridge()
+        self._make_serve()
         self._make_process(role)
 
     def _make_worker(self) -> None:
@@ -140,6 +141,21 @@ class Metrics:
             ["group", "topic", "partition"],
             registry=registry,
         )
+
+    def _make_serve(self) -> None:
+        registry = self.registry
+        self._hook_requests = Counter(
+            "planwatch_hook_requests", "Requests to hooks by their answer", ["source", "outcome"], registry=registry
+        )
+        self._hook_refused = Counter(
+            "planwatch_hook_signatures_refused", "Requests not proved", ["source", "reason"], registry=registry
+        )
+        self._hook_changes = Counter("planwatch_hook_changes", "Changes from hooks", ["tenant"], registry=registry)
+        self._hook_write = Histogram(
+            "planwatch_hook_write_seconds", "Taking and writing what waited", buckets=WORK_S, registry=registry
+        )
+        self._hook_errors = Counter("planwatch_hook_write_errors", "Writes that did not succeed", registry=registry)
+        self._hook_waiting = Gauge("planwatch_hook_waiting", "Requests that wait to be written", registry=registry)
 
     def _make_process(self, role: str) -> None:
         registry = self.registry
@@ -234,6 +250,29 @@ class Metrics:
     def bridge_failed(self, source: str) -> None:
         """A batch could not be written and is tried again."""
         self._bridge_errors.labels(self._sources.bounded(source)).inc()
+
+    def hook_answered(self, source: str, outcome: str) -> None:
+        """A request to a hook was answered."""
+        self._hook_requests.labels(self._sources.bounded(source), outcome).inc()
+
+    def hook_refused(self, source: str, reason: str) -> None:
+        """A request did not prove who sent it."""
+        self._hook_refused.labels(self._sources.bounded(source), reason).inc()
+
+    def hook_wrote(self, changes: Mapping[str, int], seconds: float) -> None:
+        """What waited is durable: changes by tenant, and how long it took."""
+        for tenant, count in changes.items():
+            self._hook_changes.labels(self._tenants.bounded(tenant)).inc(count)
+        self._hook_write.observe(seconds)
+        self._count("events", sum(changes.values()))
+
+    def hook_write_failed(self) -> None:
+        """What waited could not be written."""
+        self._hook_errors.inc()
+
+    def follow_hook_queue(self, depth: Callable[[], int]) -> None:
+        """Ask this for the number of requests that wait, whenever the metrics are read."""
+        self._hook_waiting.set_function(depth)
 
     def restarted(self, times: int) -> None:
         """How often the watchdog restarted this process before now (see watchdog.restarts)."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from planwatch.native_build import influxd_binary, kafka_classpath
 from planwatch.native_process import HOST, START_TIMEOUT_S, NativeServer, write_private
+from planwatch.native_secured import Secured
 from schemas.base import PlanwatchError
 
 
@@ -18,7 +19,8 @@ class KafkaServer(NativeServer):
     """A Kafka broker that is its own controller (KRaft).
 
     `properties` add to its server.properties or replace what stands there; the listener for clients is named CLIENT.
-    `client` is what kafka-python needs besides the address to get in, such as a security protocol and credentials.
+    `secured` closes that listener; the one named BROKER stays open, on loopback. `client` is what kafka-python needs
+    besides the address to get in, such as a security protocol and credentials.
     """
 
     name = "kafka"
@@ -30,12 +32,14 @@ class KafkaServer(NativeServer):
         port: int = 0,
         *,
         properties: Mapping[str, str] | None = None,
+        secured: Secured | None = None,
         client: Mapping[str, Any] | None = None,
         heap_mb: int = 384,
         detached: bool = False,
     ) -> None:
         super().__init__(folder, port, detached=detached)
-        self.properties = dict(properties or {})
+        self.properties = {**(secured.properties(self.listens) if secured else {}), **(properties or {})}
+        self.secured = secured
         self.client = dict(client or {})
         self.heap_mb = heap_mb
 
@@ -43,6 +47,11 @@ class KafkaServer(NativeServer):
     def bootstrap(self) -> str:
         """The address for clients: host and port."""
         return f"{HOST}:{self.port}"
+
+    @property
+    def inner(self) -> str:
+        """The address that stays open when the listener for clients is closed: who comes there may do everything."""
+        return f"{HOST}:{self.ports['broker']}"
 
     @property
     def address(self) -> str:
@@ -66,6 +75,7 @@ class KafkaServer(NativeServer):
         # The first byte is small, so that the id never begins with a dash, which would be read as an option.
         cluster = base64.urlsafe_b64encode(b"p" + secrets.token_bytes(15)).decode().rstrip("=")
         arguments = ["format", "--ignore-formatted", "--cluster-id", cluster, "--config", self._file.name]
+        arguments += self.secured.format_arguments() if self.secured else []
         try:
             done = subprocess.run(  # noqa: S603 (our own command)
                 [*self._java(128), "kafka.tools.StorageTool", *arguments],
@@ -81,12 +91,13 @@ class KafkaServer(NativeServer):
             raise PlanwatchError(f"{data}: Kafka cannot make its folder:\n{(done.stdout + done.stderr).strip()}")
 
     def ready(self) -> bool:
-        """Whether it is in its own list of brokers, asked as a client would."""
+        """Whether it is in its own list of brokers, asked as a client would, or by its own listener."""
         from kafka import KafkaAdminClient
         from kafka.errors import KafkaError
 
+        asked = self.inner if self.secured else self.bootstrap
         try:
-            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=5000, **self.client)
+            admin = KafkaAdminClient(bootstrap_servers=asked, bootstrap_timeout_ms=5000, **self.client)
         except KafkaError:
             return False
         try:
@@ -108,6 +119,8 @@ class KafkaServer(NativeServer):
             f"{logger}.showDateTime=true",
             f"{logger}.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
         ]
+        if self.secured:
+            logs.append(f"{logger}.log.org.apache.kafka.common.network.Selector=info")  # who is not let in, and why
         return ["java", f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-cp", f"{classes}/*", *logs]
 
     def _settings(self) -> dict[str, str]:

@@ -65,17 +65,9 @@ class OpsServer:
         routes: Sequence[BaseRoute] = (),
         check_s: float = CHECK_S,
     ) -> None:
-        token = os.environ.get(TOKEN_VARIABLE) or None
-        hide(token)
-        self._metrics = metrics
-        self._alive, self._ready = _Asked(alive, check_s), _Asked(ready, check_s)
-        own = [
-            Route("/healthz", self._healthz),
-            Route("/readyz", self._readyz),
-            Route("/metrics", self._rendered),
-        ]
+        health = Health(metrics, ready, alive, check_s)
         inner = Starlette(routes=list(routes))
-        app = Starlette(routes=[*own, Mount("/", app=Private(inner, token=token))])
+        app = Starlette(routes=[*health.routes(), Mount("/", app=Private(inner, token=ops_token()))])
         self._server = ThreadedServer(app, config.host, config.port, Words("The operations server", "ops"))
         self.url = self._server.url
 
@@ -88,6 +80,23 @@ class OpsServer:
     def stop(self) -> None:
         """End. May be called twice."""
         self._server.stop()
+
+
+class Health:
+    """What any server answers about its process: /healthz, /readyz, /metrics. The checks are as `OpsServer` has them."""
+
+    def __init__(
+        self, metrics: Metrics, ready: Check = no_problems, alive: Check = no_problems, check_s: float = CHECK_S
+    ) -> None:
+        self._metrics = metrics
+        self._alive, self._ready = _Asked(alive, check_s), _Asked(ready, check_s)
+
+    def routes(self, *, public: bool = False) -> list[BaseRoute]:
+        """The three. `public`: strangers may ask whether the process is well, but /metrics only who is near or has the token."""
+        metrics: BaseRoute = Route("/metrics", self._rendered)
+        if public:
+            metrics = Route("/metrics", Private(Starlette(routes=[metrics]), token=ops_token()))
+        return [Route("/healthz", self._healthz), Route("/readyz", self._readyz), metrics]
 
     async def _healthz(self, request: Request) -> Response:
         return _answer("ok", "failing", await self._alive.problems())
@@ -102,6 +111,13 @@ class OpsServer:
         self._metrics.set_ready(not found)
         body, content_type = await to_thread.run_sync(self._metrics.render, request.headers.get("accept", ""))
         return Response(body, headers={**HEADERS, "Content-Type": content_type})
+
+
+def ops_token() -> str | None:
+    """The token that opens what is not for everybody; it is hidden from the log."""
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    hide(token)
+    return token
 
 
 class _Asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from ingest.refusal_states import RefusalCounts
 from planwatch.board_records import (
     MOVING,
     alert_records,
@@ -44,8 +45,8 @@ class Counts(Protocol):
         """Read what is new."""
         ...
 
-    def by_code(self) -> dict[tuple[str, str], int]:
-        """How many of each source and code."""
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """How many of each source and code stand in which state."""
         ...
 
 
@@ -105,7 +106,7 @@ class StackOutlet:
         at = moment_of(pipeline)
         write = self._records.write_records
         write("minute", source_records(pipeline.sources(), at, wall))
-        write("minute", refusal_records(counts.by_code(), wall))
+        write("minute", refusal_records(counts.counts(), wall))
         write("day", landing_records(pipeline.state, pipeline.last_statuses))
         self._refresh_names(pipeline)
         self._refresh_curves(pipeline, at)

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from alerts.engine import FLUSH_WAIT_S, AlertEngine
+from alerts.input_samples import Readings
 from alerts.receivers import Receiver
 from alerts.rules import DEFAULT_RULES, load_rules
+from ingest.refusal_states import RefusalCounts
 from planwatch.deals import slipped_event
 from planwatch.directory import Directory
 from planwatch.points import MINUTE_US, ValuePoints, minute_of, status_points
@@ -29,7 +31,7 @@ from processors.fold import apply
 from processors.state import State
 from processors.status import statuses
 from processors.totals import Key, Totals
-from schemas.alert import Alert, DealEvent, Signals, SourceHealth
+from schemas.alert import Alert, DealEvent, MissedEvents, Signals, SourceHealth, SourceInputs
 from schemas.status import TargetStatus
 from storage.ports import Journal, Message, Point
 
@@ -116,6 +118,7 @@ class Pipeline:
         self._durable = durable
         self._saved_at = self.cursor.at
         self._totals_stand = False
+        self._abreast = True  # what was there to read has been read
 
     def forget(self) -> None:
         """Drop what is derived: it is made anew by the next start."""
@@ -141,6 +144,7 @@ class Pipeline:
         """Take in what is new in the log, live; returns how many messages there were."""
         self.delivering = True
         entries = self.store.log.read(self.state.position, READ_MESSAGES)
+        self._abreast = len(entries) < READ_MESSAGES
         self.take(self.store.decoded(entries))
         return len(entries)
 
@@ -269,7 +273,7 @@ class Pipeline:
                 return []
             at = self.cursor.at
             running = self._statuses(at)
-        return self._alert(running, at)
+        return self._alert(running, at, self._inputs() if position is None else ())
 
     def _statuses(self, at: int) -> list[TargetStatus]:
         before = self.state.now
@@ -278,8 +282,15 @@ class Pipeline:
         finally:
             self.state.now = before
 
-    def _alert(self, running: Sequence[TargetStatus], at: int) -> list[Alert]:
-        signals = Signals(now=at, statuses=tuple(running), slipped=tuple(self._slips), sources=tuple(self.sources()))
+    def _alert(self, running: Sequence[TargetStatus], at: int, inputs: tuple[SourceInputs, ...]) -> list[Alert]:
+        signals = Signals(
+            now=at,
+            statuses=tuple(running),
+            slipped=tuple(self._slips),
+            sources=tuple(self.sources()),
+            missed=tuple(missed_events(self.store.quarantine.counts())),
+            inputs=inputs,
+        )
         self._slips = []
         self.cursor = self.cursor._replace(at=at)
         beside = (*CURSOR, orjson.dumps(self.cursor._asdict()))  # the moment goes with what it brought about
@@ -299,6 +310,13 @@ class Pipeline:
     def sources(self) -> Iterable[SourceHealth]:
         """Each source's account of every input."""
         return source_health(self.state, self.store.quarantine.by_source())
+
+    def _inputs(self) -> tuple[SourceInputs, ...]:
+        """Samples of what came from each source; none while the log is behind what is known of refusals."""
+        if self.engine.inputs is None or not (self.delivering and self._abreast):
+            return ()
+        readings = input_readings(self.state, self.store.quarantine.counts())
+        return self.engine.inputs.take(self.store.clock.now(), readings)
 
     def _now(self) -> int:
         return self.store.now(self.state)
@@ -323,3 +341,18 @@ def source_health(state: State, refused: Mapping[str, int]) -> Iterator[SourceHe
             quarantined=bad,
             **counts,
         )
+
+
+def missed_events(refused: Mapping[tuple[str, str], RefusalCounts]) -> Iterator[MissedEvents]:
+    """The sources that have ever lost events, by the notices in the quarantine."""
+    for (source, code), counts in sorted(refused.items()):
+        if code == "replay_expired":
+            yield MissedEvents(source=source, open=counts.open)
+
+
+def input_readings(state: State, refused: Mapping[tuple[str, str], RefusalCounts]) -> Readings:
+    """How much each source ever sent: what is in the log by the state's account, and by code what was ever refused."""
+    codes: dict[str, dict[str, int]] = {source: {} for source in state.counts}
+    for (source, code), counts in refused.items():
+        codes.setdefault(source, {})[code] = counts.refused
+    return {source: (sum(state.counts.get(source, {}).values()), found) for source, found in codes.items()}

@@ -24,7 +24,8 @@ def dumps(data: Any) -> str:
         return "[" + ", ".join(dumps(v) for v in data) + "]"
     if isinstance(data, Decimal):
         return format(data, "f")
-    return json.dumps(data, ensure_ascii=False)
+    # What a terminal would obey, or nobody would see, is written as its escape.
+    return json.dumps(data, ensure_ascii=isinstance(data, str) and not data.isprintable())
 
 
 def print_json(data: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,13 +16,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from alerts.receivers import make_receivers
 from boards.app import create_app
 from boards.server import serve
+from planwatch.board_access import board_tokens
 from planwatch.board_health import pipeline_standing
 from planwatch.board_pages import Pages
-from planwatch.home import Home
 from planwatch.ingesting import ingest
 from planwatch.pipeline import Pipeline
 from planwatch.printing import console, errors
+from planwatch.refetching import States, refetching
 from planwatch.store import Store
+from planwatch.subscribing import subscribed
+from planwatch.watching import watching
+from processors.state import State
 from schemas.base import PlanwatchError
 from schemas.change import Change
 from storage.lease import Lease
@@ -34,14 +40,8 @@ TICK_S = 5.0
 DEMO_SPEED = 7200.0
 DEMO_HISTORY_DAYS = 273
 BATCH_MAX = 2000
-
-
-def board_token(home: Home) -> str | None:
-    """The board's token: from PLANWATCH_BOARD_TOKEN or the configured file."""
-    if token := os.environ.get("PLANWATCH_BOARD_TOKEN"):
-        return token
-    file = home.config.board.token_file
-    return (home.path / file).read_text(encoding="utf-8").strip() if file else None
+#: How long the end waits for a record that is being fetched; what is not written is fetched by the next run.
+REFETCH_JOIN_S = 2.0
 
 
 def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> None:
@@ -59,29 +59,61 @@ def run(store: Store, *, speed: float | None, port: int | None, board: bool) -> 
         signal.signal(name, lambda *_: stop.set())
     config = store.home.config.board
     pipeline = Pipeline(store, {}, "")
-    server = None
+    server = watcher = refetcher = None
     try:
         if board:
             zone = store.home.config.calendar.time_zone
             pages = Pages(pipeline, pipeline_standing(pipeline))
-            app = create_app(pages, title=config.title, token=board_token(store.home), time_zone=zone)
+            https = config.url.startswith("https://")
+            app = create_app(pages, title=config.title, tokens=board_tokens(store.home), time_zone=zone, https=https)
             server = serve(app, config.host, config.port if port is None else port).start()
             pipeline.engine.board_url = server.url
             console.print(f"Board: {server.url}", highlight=False, soft_wrap=True)
         _take_in_configured(store)
         simulated = _Simulated(store, speed) if _simulator_source(store) else None
         _catch_up(pipeline, simulated, stop)
+        watcher = watching(store, stop, _note)
+        refetcher = refetching(store, stop, partial(_locked, pipeline))
         pipeline.engine.receivers = make_receivers(store.home.config.receivers, _say, store.home.path)
-        _live(pipeline, simulated, stop)
+        with _subscribed(store, stop, partial(_locked, pipeline)):
+            _live(pipeline, simulated, stop)
     finally:
+        stop.set()
+        if watcher is not None:
+            watcher.join()
+        if refetcher is not None:
+            refetcher.join(REFETCH_JOIN_S)
         if server is not None:
             server.stop()
         lease.release()
     console.print("Stopped. Everything that was taken in is kept.")
 
 
+@contextmanager
+def _locked(pipeline: Pipeline) -> Iterator[State]:
+    with pipeline.lock:
+        yield pipeline.state
+
+
 def _say(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _subscribed(store: Store, stop: threading.Event, states: States) -> Iterator[None]:
+    """The configured subscriptions at work, if there are any."""
+    sources = subscribed(store.home)
+    if not sources:
+        yield
+        return
+    from planwatch.salesforce_channels import subscriptions  # gRPC takes long to import
+
+    with subscriptions(store, sources, stop, states):
+        yield
+
+
+def _note(line: str) -> None:
+    errors.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _take_in_configured(store: Store) -> None:

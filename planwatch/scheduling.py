@@ -9,8 +9,10 @@ from planwatch.doctor_stack import source_topics
 from planwatch.home import Home
 from planwatch.metrics import Metrics
 from planwatch.ops import OpsServer
+from planwatch.refetching import Refetching, fetchable
 from planwatch.roles import begin, influx_of, kafka_of, made_metrics, ops_of, stopped_by_signals
 from planwatch.scheduler import Job, build, check_job, gauges_job, snapshot_job
+from planwatch.store import Store
 from schemas.clock import SystemClock
 from storage import influx_check
 from storage.kafka_lag import group_lag
@@ -62,7 +64,19 @@ def jobs_of(home: Home, metrics: Metrics) -> list[Job]:
     if home.config.grafana is not None and home.config.influx is not None:
         influx_of(home)
         jobs += [_snapshot_job(tenant) for tenant in tenants.values()]
-    return jobs
+    return jobs + [_refetch_job(tenant) for tenant in tenants.values() if fetchable(tenant)]
+
+
+def _refetch_job(tenant: Home) -> Job:
+    """Every five minutes: records that Salesforce could not describe are fetched from it."""
+    made: list[Refetching] = []  # with the first round, and kept: the servers may be away when the scheduler starts
+
+    def act() -> str:
+        if not made:
+            made.append(Refetching(Store(tenant), fetchable(tenant)))
+        return "; ".join(filter(None, (done.sentence for done in made[0].round())))
+
+    return Job(f"refetch {tenant.config.tenant}", act, {"minute": "*/5"})
 
 
 def _snapshot_job(tenant: Home) -> Job:

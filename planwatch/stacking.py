@@ -13,6 +13,7 @@ from planwatch.doctor_stack import source_topics
 from planwatch.home import Home
 from planwatch.printing import console, errors
 from planwatch.roles import kafka_of, stopped_by_signals
+from planwatch.watching import watched_sources
 from storage import influx_admin
 from storage.backoff import backoff_s
 from storage.kafka_topics import apply as apply_topics
@@ -84,10 +85,7 @@ def run_stack(home: Home, workers: int, speed: float | None) -> None:
         console.print(finding.text, highlight=False, soft_wrap=True, markup=False)
     for done in influx_admin.apply(home.config, home.stack_path):
         console.print(f"{done.outcome}  {done.what}", highlight=False, soft_wrap=True, markup=False)
-    roles = [Role("bridge", ("bridge",)), Role("board", ("board",)), Role("scheduler", ("scheduler",))]
-    roles += [Role(f"worker {n + 1}", ("worker",)) for n in range(workers)]
-    if speed is not None:
-        roles.append(Role("simulator", ("simulate", "--speed", str(speed))))
+    roles = roles_of(home, workers, speed)
     children = [_Child(role, home) for role in roles]
     with stopped_by_signals() as stop:
         while not stop.wait(LOOK_S):
@@ -99,6 +97,19 @@ def run_stack(home: Home, workers: int, speed: float | None) -> None:
     for child in children:
         child.wait(until)
     console.print("Stopped. Everything that was taken in is kept.")
+
+
+def roles_of(home: Home, workers: int, speed: float | None) -> list[Role]:
+    """The roles of a stack: one for hooks and one for watched folders where a source has them, a simulator at its speed."""
+    roles = [Role("bridge", ("bridge",)), Role("board", ("board",)), Role("scheduler", ("scheduler",))]
+    roles += [Role(f"worker {n + 1}", ("worker",)) for n in range(workers)]
+    if any(source.hook is not None for tenant in home.tenants().values() for source in tenant.config.sources.values()):
+        roles.append(Role("serve", ("serve",)))
+    if any(watched_sources(tenant) for tenant in home.tenants().values()):
+        roles.append(Role("watch", ("watch",)))
+    if speed is not None:
+        roles.append(Role("simulator", ("simulate", "--speed", str(speed))))
+    return roles
 
 
 def _copy(name: str, lines: IO[str]) -> None:

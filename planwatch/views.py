@@ -10,9 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
+from boards.access import COMPANY, Access, unknown
 from planwatch.deals import deals_that_matter, text_of
 from planwatch.landings import Landings
 from planwatch.store import Store
+from planwatch.view_access import Sight
 from planwatch.view_words import gap_words, sentence
 from processors.attribution import assigned
 from processors.kpis import MEASURES
@@ -30,6 +32,7 @@ from schemas.board import BoardView, CurvePoint, Mark, Movement, MovementBar, Mo
 from schemas.calendar import Period
 from schemas.money import exponent
 from schemas.plan import Plan
+from schemas.records import INCOMPLETE
 from schemas.status import TargetStatus
 
 STALE_S = 86_400
@@ -79,10 +82,25 @@ class Views:
         """Grows with every change of what a view could show."""
         return self.pipeline.version
 
-    def view(self, dimension: str, scope: str, period: str | None, as_of: int | None) -> BoardView:
-        """One page. Raises LookupError for an unknown scope or period."""
-        with self._at(as_of) as (state, at):
-            return self._view(state, dimension, scope, period, at, live=as_of is None)
+    def home(self, access: Access) -> tuple[str, str]:
+        """(dimension, id) of a viewer's first page. Raises LookupError where its scope is no record (yet)."""
+        with self.pipeline.lock:
+            return self._sight(access).home()
+
+    def view(
+        self, dimension: str, scope: str, period: str | None, as_of: int | None, access: Access = COMPANY
+    ) -> BoardView:
+        """One page, for who may see so much. Raises LookupError for a scope or period that is unknown or not theirs."""
+        with self.pipeline.lock:
+            sight = self._sight(access)
+            sight.check(dimension, scope)
+            with self._at(as_of) as (state, at):
+                return sight.board(self._view(state, dimension, scope, period, at, sight, live=as_of is None))
+
+    def _sight(self, access: Access) -> Sight:
+        """A viewer's access by the hierarchy of now, also for a look at the past. Use it under the lock."""
+        with self._at(None) as (state, _):
+            return Sight(access, state)
 
     @contextmanager
     def _at(self, as_of: int | None) -> Iterator[tuple[State, int]]:
@@ -110,12 +128,18 @@ class Views:
             self._cached = (key, found)
         return self._cached[1]
 
-    def _view(self, state: State, dim: str, scope: str, period: str | None, at: int, *, live: bool) -> BoardView:
+    def _view(
+        self, state: State, dim: str, scope: str, period: str | None, at: int, sight: Sight, *, live: bool
+    ) -> BoardView:
         check_scope(state, dim, scope)
-        everything = self._statuses(state, at)
+        found = self._statuses(state, at)
+        everything = sight.statuses(found)
+        # A period with a name may be named for another scope; which quarters are planned is no secret.
+        named = state.config.calendar.custom_periods
+        timed = everything + [s for s in found if s.period not in named and not sight.allows(s.dimension, s.scope)]
         self._landings.begin_page()
         mine = [s for s in everything if s.dimension == dim and s.scope == scope]
-        chosen = self._period(state, [s for s in everything if s.kpi == "revenue"] or everything, period)
+        chosen = self._period(state, [s for s in timed if s.kpi == "revenue"] or timed, period, sight)
         label = chosen.label if chosen else (period or "")
         headline = next((s for s in mine if s.kpi == "revenue" and s.period == label), None)
         others = tuple(s for s in mine if s is not headline and s.period == label)
@@ -128,7 +152,7 @@ class Views:
             scope=scope,
             scope_name=name,
             period=label,
-            periods=tuple(dict.fromkeys(s.period for s in everything)),
+            periods=tuple(dict.fromkeys(s.period for s in timed)),
             unit="money",
             currency=state.config.currency,
             time_zone=state.config.calendar.time_zone,
@@ -149,13 +173,12 @@ class Views:
             reps=() if dim == "rep" else self._reps(everything),
         )
 
-    def _period(self, state: State, found: Sequence[TargetStatus], label: str | None) -> Period | None:
-        try:
-            if label:
-                return state.calendar.parse_period(label)
-        except PlanwatchError as error:
-            raise LookupError(str(error)) from None
+    def _period(self, state: State, found: Sequence[TargetStatus], label: str | None, sight: Sight) -> Period | None:
+        if label:
+            return _period_asked(state, {s.period for s in found}, label, sight)
         periods = [state.calendar.parse_period(p) for p in dict.fromkeys(s.period for s in found)]
+        if not periods:
+            return None
         running = [p for p in periods if p.start <= state.today < p.end] or [
             p for p in periods if p.start <= state.today
         ]
@@ -289,6 +312,7 @@ class Views:
                 name=names.text(table.value("name", f.slot)) or names.texts[table.ids[f.slot]],
                 rep=text_of(state, "rep", names.text(table.value("owner", f.slot)) or ""),
                 amount=Decimal(f.amount).scaleb(-places),
+                rep_id=names.text(table.value("owner", f.slot)) or "",
             )
             for f in largest
         )
@@ -323,7 +347,8 @@ class Views:
         table = state.tables["opportunity"]
         slots = table.all_slots()
         alive = table.column("exists").take(slots) == 1
-        incomplete = int((alive & (deal_statuses(state, slots) == 0)).sum())
+        waits = table.column(INCOMPLETE).take(slots) == 1  # for the CRM to say what changed
+        incomplete = int((alive & (waits | (deal_statuses(state, slots) == 0))).sum())
         return Trust(
             as_of=at,
             newest_change_at=newest,
@@ -339,9 +364,21 @@ class Views:
         return tuple(sorted({(s.scope, s.scope_name) for s in found if s.dimension == "rep"}, key=lambda r: r[1]))
 
 
+def _period_asked(state: State, known: set[str], label: str, sight: Sight) -> Period:
+    """A period by its label. Raises LookupError; to who may not see the whole company it tells no names of others."""
+    whole = sight.access.whole
+    try:
+        if whole or label in known or label not in state.config.calendar.custom_periods:
+            return state.calendar.parse_period(label)
+        reason = ""
+    except PlanwatchError as error:
+        reason = str(error)
+    raise LookupError(reason if whole else f"«{label}» is no period of this board.")
+
+
 def check_scope(state: State, dimension: str, scope: str) -> None:
     """Raises LookupError, with words for people, where there is no such scope."""
     if dimension == "company":
         return
     if dimension not in state.tables or state.names.codes.get(scope, -1) not in state.tables[dimension].slots:
-        raise LookupError(f"there is no {dimension} «{scope}»")
+        raise unknown(dimension, scope)

@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol
 
 from ingest.door import Refused
 from ingest.quarantine import Quarantine
+from ingest.refusal_states import Kept, RefusalCounts
 from planwatch.home import Home
+from schemas.events import Disposition
 from storage.file_snapshots import FileSnapshots
 from storage.ports import Journal, Log, Series
 from storage.sqlite_journal import SqliteJournal
@@ -22,24 +24,28 @@ class QuarantineStore(Protocol):
         """Keep these; returns how many."""
         ...
 
+    def settle(self, dispositions: Sequence[Disposition]) -> None:
+        """Keep what became of refusals."""
+        ...
+
     def count(self) -> int:
-        """How many are kept."""
+        """How many inputs are in quarantine, open or dropped."""
         ...
 
     def by_source(self) -> dict[str, int]:
-        """How many inputs of each source were refused."""
+        """How many inputs of each source are in quarantine, open or dropped."""
         ...
 
-    def by_code(self) -> dict[tuple[str, str], int]:
-        """How many inputs of each (source, code) were refused."""
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """(source, code) → how many refusals stand in which state."""
         ...
 
-    def newest(self, count: int) -> list[Refused]:
-        """The last ones that came, at most `count`, the newest first."""
+    def newest(self, count: int) -> list[Kept]:
+        """The last ones that came, in whatever state, at most `count`, the newest first."""
         ...
 
-    def items(self) -> Iterator[Refused]:
-        """Everything that is kept."""
+    def kept(self) -> Iterator[Kept]:
+        """Everything that was refused and what became of it, in the order in which it came."""
         ...
 
 

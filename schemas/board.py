@@ -45,6 +45,7 @@ class MovementDeal(Strict):
     name: str
     rep: str
     amount: Decimal
+    rep_id: str = ""  # empty: nobody owns it
 
 
 class MovementBar(Strict):
@@ -92,6 +93,7 @@ class Trust(Strict):
     sources: tuple[SourceHealth, ...]
     quarantined: int
     incomplete: int
+    counted: bool = True  # false: what came in is not for this viewer; no sources, and the counts above are 0
     behind: str = ""  # why what came in last is not in the figures yet, in words; empty: it is
 
 
@@ -161,24 +163,29 @@ class DealsView(Strict):
 
 
 class RefusalCount(Strict):
-    """How many inputs of a source were refused, by code."""
+    """How many inputs of a source were refused for one reason, and what became of them."""
 
     source: str
     code: str
-    count: int
+    count: int  # in quarantine: open or dropped
+    open: int = 0
+    dropped: int = 0
+    replayed: int = 0  # in the log by now
 
 
 class RefusedInput(Strict):
     """An input that was not taken in. Its texts are escaped, so that none hides or moves what stands around it."""
 
-    id: str
+    id: str  # as `planwatch quarantine show` takes it
     source: str
-    origin: str  # a file, or topic[partition]
-    position: int  # a line from 1 (0: the whole file), or an offset
+    origin: str  # a file, topic[partition], or hooks/SOURCE
+    position: int  # a line from 1 (0: the whole file), an offset, or the event's number in its request
     code: str
     reason: str
     shown: str  # its first bytes
     size: int  # bytes that are kept, 64 KiB at most
+    state: str = "open"  # or replayed, dropped
+    at: int | None = None  # when it was refused, microseconds UTC; none: not known
 
 
 class SeriesStore(Strict):

@@ -48,6 +48,8 @@ class ReceiverConfig(Strict):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
     kind: Literal["console", "board", "webhook", "email", "grafana"]
     url: str | None = None  # webhook
+    allow_private: bool = False  # webhook: also to private networks and this machine, which are refused else
+    allow_networks: tuple[str, ...] = ()  # webhook: also to these, such as 10.1.2.0/24, whatever they are
     smtp_host: str | None = None
     smtp_port: int = 25
     smtp_user: str | None = None
@@ -58,14 +60,25 @@ class ReceiverConfig(Strict):
     recipients: tuple[str, ...] = ("*",)  # "*", "company", "operators", "team:*", "rep:Anna Snelling"
 
 
+class BoardToken(Strict):
+    """A way into the web board that shows a part of it. Emptying or removing the file revokes it at once."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    scope: Annotated[str, Field(pattern=r"^(company|(territory|team|rep):.*\S.*)$", max_length=300)]  # by id or by name
+    token_file: str  # relative to the home; read again when it changes
+
+
 class BoardConfig(Strict):
     """The web board."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8350  # 0: any free port
     token_file: str | None = None  # needed for any host but loopback; PLANWATCH_BOARD_TOKEN does too
+    tokens: Annotated[tuple[BoardToken, ...], Field(max_length=1000)] = ()  # further ones, each with its scope
     title: str = "Planwatch"
-    url: str = ""  # the address that alerts link to, where it is another than host and port
+    url: str = (
+        ""  # the address that alerts link to, where it is not host and port; with https cookies are for https alone
+    )
 
 
 class Bounds(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -53,3 +53,33 @@ class Refusal(Strict):
         default_factory=dict
     )  # what else is needed to read it: headers, a file's header line
     cut: bool = False  # the payload is only the beginning of the input
+
+
+class Disposition(Strict):
+    """What became of a refusal. Of several about one refusal `replayed` counts, whatever their order."""
+
+    tenant: str
+    refusal: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]  # its identity
+    state: Literal["replayed", "dropped"]
+    at: int  # microseconds since 1970-01-01 UTC
+    by: Annotated[str, Field(max_length=200)]  # who said so
+    reason: Annotated[str, Field(max_length=1_000)] = ""  # why it was dropped
+    changes: Annotated[int, Field(ge=0)] = 0  # of a replayed one: what it became
+
+
+class DriftEvent(Strict):
+    """Something that a door did not know, and took in or refused all the same. One under the same key takes its place."""
+
+    tenant: str
+    source: str
+    kind: Literal["unknown_stage", "unknown_value", "unknown_field", "missing_field"]
+    entity: str
+    name: str  # the field in the source; of a value, our field and the value: "stage=Negotiation"
+    example: str  # as it came
+    near: str = ""  # the known value or the new field that it most resembles
+    first_seen: int  # microseconds since 1970-01-01 UTC
+
+    @property
+    def key(self) -> str:
+        """The key of the topic's record, and in the journal of a home."""
+        return f"{self.tenant}|{self.source}|{self.kind}|{self.entity}|{self.name}"

@@ -9,6 +9,9 @@ from typing import Literal
 
 Kind = Literal["text", "decimal", "date", "time", "flag"]
 
+#: Of any entity: the source could not say what changed in the record, so it is to be fetched again.
+INCOMPLETE = "incomplete"
+
 #: entity → field → kind. `rep.team` and `team.territory` are effective-dated: a change that sets
 #: them may carry `effective_from` (a date); without it they hold from the day the change occurred.
 FIELDS: dict[str, dict[str, Kind]] = {
@@ -62,6 +65,8 @@ FIELDS: dict[str, dict[str, Kind]] = {
     "traffic": {"date": "date", "visits": "decimal", "channel": "text"},
     "rate": {"currency": "text", "rate": "decimal", "date": "date"},  # one unit of currency in the tenant's own
 }
+for _kinds in FIELDS.values():
+    _kinds[INCOMPLETE] = "flag"
 
 #: Decimals are held as integers in units of 1/10,000: enough for every ISO 4217 currency.
 DECIMAL_PLACES = 4

@@ -32,6 +32,9 @@ class SalesforceConfig(Strict):
     instance_url: str | None = None  # https://example.my.salesforce.com: records are fetched from it after a gap
     token_file: str | None = None  # an access token for it, relative to the home
     api_version: Annotated[str, Field(pattern=r"^v\d+\.0$")] = "v62.0"
+    channels: tuple[str, ...] = ()  # change events to subscribe to, for example /data/ChangeEvents; needs all of these
+    organisation: str | None = None  # the id of the organisation, 00D..., for the subscription
+    pubsub: str = "api.pubsub.salesforce.com:7443"  # host and port of the Pub/Sub API
 
 
 class SourceConfig(Strict):
@@ -41,6 +44,7 @@ class SourceConfig(Strict):
     mapping: str | None = None  # a YAML file, relative to the home
     paths: tuple[str, ...] = ()  # files that `planwatch run` takes in at its start
     watch: str | None = None  # a folder, relative to the home: each file that is put there is taken in once
+    watch_settle_s: Annotated[float, Field(ge=0, le=3600)] = 2.0  # a file that has not changed for so long is complete
     topic: str | None = None  # the Kafka topic that `planwatch bridge` reads: the source's own
     hook: HookConfig | None = None  # requests to /hooks/NAME are taken by `planwatch serve`
     salesforce: SalesforceConfig = SalesforceConfig()

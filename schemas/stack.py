@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Strict
 
 #: The topics of ours, in the order in which data passes through them.
-TopicName = Literal["changes", "status", "alerts", "quarantine"]
+TopicName = Literal["changes", "status", "alerts", "quarantine", "drift"]
 #: Who reads or writes InfluxDB; each has a token of its own.
 InfluxRole = Literal["admin", "worker", "board", "grafana"]
+
+
+class KafkaSecurity(Strict):
+    """How clients prove who they are to Kafka, and how the brokers prove it to them. Files are relative to the home."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    user: Annotated[str, Field(min_length=1)] | None = None
+    password_file: str | None = None  # read at every new connection; PLANWATCH_KAFKA_PASSWORD comes before it
+    ca_file: str | None = None  # PEM: who may vouch for the brokers; none: whom the system trusts
+    cert_file: str | None = None  # PEM: our own certificate, where the brokers ask for one
+    key_file: str | None = None  # its key; none: in cert_file too
+    key_password_file: str | None = None
+    check_hostname: bool = True  # off: any broker of the same authority is believed to be the one that was called
+
+    @property
+    def tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def sasl(self) -> bool:
+        """Whether a user and a password are given."""
+        return self.protocol in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """A setting without effect is an error: whoever wrote it believes that it protects something."""
+        if self.sasl and self.user is None:
+            raise ValueError(f"protocol {self.protocol} needs a `user`")
+        if not self.sasl and (self.user or self.password_file):
+            raise ValueError(
+                f"`user` and `password_file` have no effect with protocol {self.protocol}: set it to SASL_SSL"
+            )
+        if not self.tls and (self.ca_file or self.cert_file or not self.check_hostname):
+            raise ValueError(
+                f"`ca_file`, `cert_file` and `check_hostname` have no effect with protocol {self.protocol}: "
+                "set it to SASL_SSL or SSL"
+            )
+        if self.cert_file is None and (self.key_file or self.key_password_file):
+            raise ValueError("`key_file` and `key_password_file` need a `cert_file`")
+        return self
+
+    def under(self, home: Path) -> KafkaSecurity:
+        """The same with its files looked for in a home."""
+        names = ("password_file", "ca_file", "cert_file", "key_file", "key_password_file")
+        files = {name: getattr(self, name) for name in names}
+        return self.model_copy(update={name: str(home / file) for name, file in files.items() if file})
 
 
 class KafkaConfig(Strict):
     """The brokers and how our topics are made. The defaults suit one broker; production wants three replicas."""
 
     bootstrap: str = "127.0.0.1:9092"  # host:port, several with commas
+    security: KafkaSecurity = KafkaSecurity()
     prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "planwatch"  # planwatch.changes, ...
     partitions: Annotated[int, Field(ge=1, le=1000)] = 8  # how far tenants can spread over workers
     replication: Annotated[int, Field(ge=1, le=9)] = 1

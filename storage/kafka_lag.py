@@ -17,10 +17,9 @@ from kafka.errors import (
     NotCoordinatorError,
 )
 
-from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig
 from storage.backoff import backoff_s
-from storage.kafka_client import admin, describe
+from storage.kafka_client import admin, failure
 
 UNKNOWN_TOPIC = 3  # the protocol's UNKNOWN_TOPIC_OR_PARTITION
 COORDINATOR_COMES = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
@@ -49,7 +48,7 @@ def group_lag(config: KafkaConfig, group: str, topics: Sequence[str], **client: 
         try:
             return _lag(asked, group, topics)
         except KafkaError as error:
-            raise PlanwatchError(f"Kafka at {config.bootstrap}: {describe(error)}.") from error
+            raise failure(config, error) from error
 
 
 def group_members(config: KafkaConfig, group: str, **client: Any) -> int:
@@ -58,7 +57,7 @@ def group_members(config: KafkaConfig, group: str, **client: Any) -> int:
         try:
             found = _patiently(lambda: asked.describe_groups([group])[group])
         except KafkaError as error:
-            raise PlanwatchError(f"Kafka at {config.bootstrap}: {describe(error)}.") from error
+            raise failure(config, error) from error
     return len(found["members"]) if found else 0
 
 

@@ -21,11 +21,13 @@ from storage.kafka_client import (
     close_producer,
     consumer,
     describe,
+    failure,
     partition_for,
     producer,
     send_all,
     unreachable,
 )
+from storage.kafka_refusal import AccessError, is_refusal
 from storage.kafka_topics import partitions_of
 from storage.ports import Entry
 
@@ -55,7 +57,8 @@ class Record(NamedTuple):
 class PartitionReader:
     """Reads one partition in order from any offset, without a consumer group. Not for several threads at once.
 
-    Every call bears with brokers that are away for `patience_s`, then raises PlanwatchError.
+    Every call bears with brokers that are away for `patience_s`, then raises PlanwatchError; with brokers that refuse
+    us it does not: AccessError, at once.
     """
 
     def __init__(self, config: KafkaConfig, topic: str, partition: int, patience_s: float = PATIENCE_S) -> None:
@@ -147,8 +150,12 @@ class PartitionReader:
             except (OffsetOutOfRangeError, LogTruncationError) as error:
                 self.close()
                 raise self._cut(error) from error
+            except AccessError:
+                raise
             except (KafkaError, PlanwatchError, OSError, RuntimeError) as error:
                 self.close()
+                if isinstance(error, KafkaError) and is_refusal(error):
+                    raise failure(self._config, error) from error
                 attempts += 1
                 wait_s = backoff_s(attempts, RETRY_FIRST_S, RETRY_MAX_S)
                 if time.monotonic() + wait_s >= deadline:
@@ -277,6 +284,8 @@ class KafkaLog:
             except KafkaError as error:
                 # What a producer has failed to send it may never send again: it is not asked to.
                 self._drop_producer()
+                if is_refusal(error):
+                    raise failure(self._config, error) from error
                 what = "Raise kafka.message_bytes_max" if isinstance(error, TOO_LARGE) else "Look at the brokers"
                 raise PlanwatchError(
                     f"{self._topic}[{self.partition}]: a message was not taken: {describe(error)}. {what}."

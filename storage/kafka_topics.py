@@ -13,7 +13,7 @@ from kafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlready
 
 from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig, TopicName
-from storage.kafka_client import admin, describe
+from storage.kafka_client import admin, failure
 
 DAY_MS = 86_400_000
 UNKNOWN_TOPIC = 3  # the protocol's UNKNOWN_TOPIC_OR_PARTITION
@@ -55,11 +55,12 @@ KEYS: dict[TopicName, str] = {
     "status": "tenant|target key",
     "alerts": "tenant|alert id",
     "quarantine": "tenant",
+    "drift": "tenant|source|kind|entity|name",
 }
 
 
 def wanted(config: KafkaConfig) -> list[Topic]:
-    """Our four topics as the configuration wants them, in the order in which data passes through them."""
+    """Our topics as the configuration wants them, in the order in which data passes through them."""
     if config.min_insync_replicas > config.replication:
         raise PlanwatchError(
             f"planwatch.yaml: kafka.min_insync_replicas is {config.min_insync_replicas} and kafka.replication only "
@@ -70,6 +71,7 @@ def wanted(config: KafkaConfig) -> list[Topic]:
         "status": config.status_retention_days,
         "alerts": config.alerts_retention_days,
         "quarantine": config.quarantine_retention_days,
+        "drift": None,
     }
     return [
         Topic(config.topic(name), key, config.partitions, config.replication, _settings(config, name, days[name]))
@@ -78,7 +80,7 @@ def wanted(config: KafkaConfig) -> list[Topic]:
 
 
 def _settings(config: KafkaConfig, name: TopicName, days: int | None) -> dict[str, str]:
-    compacted = name in ("status", "alerts")
+    compacted = name in ("status", "alerts", "drift")
     policy = ("compact" if days is None else "compact,delete") if compacted else "delete"
     return {
         "cleanup.policy": policy,
@@ -160,7 +162,7 @@ def _failed(config: KafkaConfig, error: KafkaError) -> PlanwatchError:
             f"Kafka at {config.bootstrap} cannot keep {config.replication} replicas: it has fewer brokers. "
             "Lower kafka.replication in planwatch.yaml or start more brokers."
         )
-    return PlanwatchError(f"Kafka at {config.bootstrap}: {describe(error)}.")
+    return failure(config, error)
 
 
 def _source_topic(config: KafkaConfig, name: str) -> Topic:

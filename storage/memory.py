@@ -123,6 +123,10 @@ class MemoryJournal:
             self._put(kind, key, payload)
             return True
 
+    def record_many(self, kind: str, records: Iterable[tuple[str, bytes]]) -> int:
+        """`record` of each (key, payload); how many were new."""
+        return sum(self.record(kind, key, payload) for key, payload in records)
+
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Store under (kind, key), replacing what was there."""
         self.put_many([(kind, key, payload)])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
+
+from schemas.base import PlanwatchError
 
 
 class Entry(NamedTuple):
@@ -117,6 +119,10 @@ class Journal(Protocol):
         """Store under (kind, key) unless it is there. True when it was new."""
         ...
 
+    def record_many(self, kind: str, records: Iterable[tuple[str, bytes]]) -> int:
+        """`record` of each (key, payload), durable when it returns; how many were new."""
+        ...
+
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Store under (kind, key), replacing what was there."""
         ...
@@ -139,4 +145,53 @@ class Journal(Protocol):
 
     def delete(self, kind: str, keys: Iterable[str]) -> None:
         """Forget these."""
+        ...
+
+
+class RefetchFailed(PlanwatchError):
+    """A record cannot be had now; the sentence says what to do.
+
+    `kind`: unauthorised (renew the token), forbidden or refused (mend rights or configuration), absent (there is no such
+    object), limited (the CRM asks to wait), unavailable (it does not answer).
+    """
+
+    def __init__(
+        self, kind: Literal["unauthorised", "forbidden", "refused", "absent", "limited", "unavailable"], text: str
+    ) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Refetch(Protocol):
+    """Records as the CRM has them now, for changes that it could not describe. Fields under the CRM's own names."""
+
+    def fetch(self, object_name: str, record_id: str) -> Mapping[str, Any] | None:
+        """The current version of a record; none when it is gone. Raises RefetchFailed."""
+        ...
+
+    def fetch_all(self, object_name: str) -> Iterator[Mapping[str, Any]]:
+        """Every record of an object that is not deleted, a page in memory at a time. Raises RefetchFailed."""
+        ...
+
+
+class ReplayExpired(Exception):
+    """The events after a replay id are kept no longer."""
+
+
+class ChannelEvent(NamedTuple):
+    """An event of a channel: where to go on after it, and the event as the salesforce door takes it."""
+
+    replay_id: bytes  # opaque: not to be compared, and of any length
+    body: bytes  # empty: nothing happened, but this is where to go on
+
+
+class ChangeChannel(Protocol):
+    """A subscription to change events."""
+
+    def subscribe(self, channel: str, replay_id: bytes | None) -> Iterator[ChannelEvent]:
+        """The events of a channel after a replay id (none: those that happen from now on), as they come.
+
+        Raises ReplayExpired before the first event where the id is too old, RefetchFailed where it cannot be had now.
+        The iterator ends when the other side closes.
+        """
         ...

@@ -20,9 +20,13 @@ class SqliteJournal:
 
     def record(self, kind: str, key: str, payload: bytes) -> bool:
         """Store under (kind, key) unless it is there. True when it was new."""
+        return self.record_many(kind, [(key, payload)]) == 1
+
+    def record_many(self, kind: str, records: Iterable[tuple[str, bytes]]) -> int:
+        """`record` of each (key, payload), all of them or none; how many were new."""
+        sql = "INSERT OR IGNORE INTO journal (kind, key, payload) VALUES (?, ?, ?)"
         with self._db.transaction() as connection:
-            sql = "INSERT OR IGNORE INTO journal (kind, key, payload) VALUES (?, ?, ?)"
-            return connection.execute(sql, (kind, key, payload)).rowcount == 1
+            return sum(connection.execute(sql, (kind, key, payload)).rowcount for key, payload in records)
 
     def put(self, kind: str, key: str, payload: bytes) -> None:
         """Store under (kind, key), replacing what was there."""

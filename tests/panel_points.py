@@ -180,7 +180,12 @@ def live_points(now: datetime) -> Iterator[Point]:
                 "received": 10 * n + bad, "applied": 10 * n, "duplicate": 0, "stale": 0, "quarantined": bad, "age_s": 4,
             }  # fmt: skip
             yield _point("source", {"source": source}, fields, moment)
-            yield _point("refusal", {"source": source, "code": "bad_field"}, {"count": bad}, moment)
+            yield _point(
+                "refusal",
+                {"source": source, "code": "bad_field"},
+                {"count": bad, "open": bad, "dropped": 0, "replayed": 2},
+                moment,
+            )
 
 
 def _ms(moment: datetime) -> int:

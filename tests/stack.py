@@ -133,7 +133,11 @@ class Role:
 
 
 class Stack:
-    """One home with its tenants on given servers. Every topic, group and bucket begins with `prefix`."""
+    """One home with its tenants on given servers. Every topic, group and bucket begins with `prefix`.
+
+    `sources` gives a tenant's sources from its name and its folder, in which it may write what they need; none: `crm`,
+    Salesforce's events from the tenant's topic.
+    """
 
     def __init__(
         self,
@@ -144,8 +148,10 @@ class Stack:
         tenants: Sequence[str] = ("demo",),
         example: str = "stack",
         rules: str | None = None,
+        sources: Callable[[str, Path], dict[str, Any]] | None = None,
         **settings: Any,
     ) -> None:
+        self._sources = sources or self._salesforce
         self.folder, self.kafka, self.influx, self.prefix = folder, broker, database, prefix
         self.path = folder / "home"
         shutil.copytree(ROOT / "examples" / example, self.path)
@@ -167,15 +173,17 @@ class Stack:
         """The topic that the tenant's CRM writes to."""
         return f"{self.prefix}.{tenant}.cdc"
 
+    def _salesforce(self, tenant: str, folder: Path) -> dict[str, Any]:
+        mapping = {"mapping": "cdc.yaml"} if (folder / "cdc.yaml").exists() else {}
+        return {"crm": {"kind": "salesforce", "topic": self.topic(tenant), **mapping}}
+
     def _configure(self, tenants: Sequence[str], settings: dict[str, Any]) -> None:
         yaml = YAML()
         document = yaml.load(self.path / "planwatch.yaml")
         document.setdefault("sources", {})
         document["time"] = "log"
         document["tenant"] = tenants[0]
-        document["sources"] = {"crm": {"kind": "salesforce", "topic": self.topic(tenants[0])}}
-        if (self.path / "cdc.yaml").exists():
-            document["sources"]["crm"]["mapping"] = "cdc.yaml"
+        document["sources"] = self._sources(tenants[0], self.path)
         document["kafka"] = {
             "bootstrap": self.kafka.bootstrap,
             "prefix": self.prefix,
@@ -195,11 +203,7 @@ class Stack:
                 for file in self.path.glob("*.yaml"):
                     shutil.copyfile(file, folder / file.name)
                 own = {k: v for k, v in document.items() if k not in ("kafka", "influx", "worker", "tenants")}
-                own |= {
-                    "tenant": name,
-                    "stack": "../..",
-                    "sources": {"crm": {"kind": "salesforce", "topic": self.topic(name)}},
-                }
+                own |= {"tenant": name, "stack": "../..", "sources": self._sources(name, folder)}
                 yaml.dump(own, folder / "planwatch.yaml")
             document["tenants"] = ["tenants/*"]
         yaml.dump(document, self.path / "planwatch.yaml")
@@ -363,7 +367,9 @@ class Stack:
         except AssertionError:
             wrong = [pair for pair in zip(expected.split(b"}"), said.split(b"}"), strict=False) if pair[0] != pair[1]]
             held = [line for role in self.roles for line in get(f"{role.url}/readyz", 5)[1].decode().splitlines()]
-            raise AssertionError(f"{tenant}: {len(wrong)} values differ, among them {wrong[:3]}; roles say {held}") from None
+            raise AssertionError(
+                f"{tenant}: {len(wrong)} values differ, among them {wrong[:3]}; roles say {held}"
+            ) from None
         if series:
             pipeline, clean = self.clean_run(tenant)
             with pipeline.lock:

@@ -123,7 +123,13 @@ SOURCES = (
     Column("stale", "Stale", "count"),
     Column("quarantined", "Quarantined", "count", limit="refused"),
 )
-REFUSALS = (Column("source", "Source"), Column("code", "Why"), Column("count", "In quarantine", "count"))
+REFUSALS = (
+    Column("source", "Source"),
+    Column("code", "Why"),
+    Column("open", "Open", "count"),
+    Column("dropped", "Dropped", "count"),
+    Column("replayed", "Replayed", "count"),
+)
 HEALTH = (
     Column("ready", "Ready", "count"),
     Column("running", "Running", "count"),

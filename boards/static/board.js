@@ -124,6 +124,7 @@
     stream.addEventListener("view", show);
     stream.addEventListener("beat", found);
     stream.addEventListener("bye", lose);
+    stream.addEventListener("out", () => location.reload()); // signed out elsewhere, or the token is no more
     stream.addEventListener("problem", (event) => {
       found();
       lost.hidden = false;

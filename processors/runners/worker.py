@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 import faust
 
 from processors.runners.acks import OpenPartition, Unacked
+from processors.runners.kafka_gate import Gate, credentials
 from processors.runners.owned import Event, Opener, Settings
 from processors.runners.partition import LogRecord, PartitionRunner
 from schemas.stack import KafkaConfig
 from storage.backoff import jittered_s
 from storage.changelog_journal import Due
+from storage.kafka_refusal import AccessError
 
 log = logging.getLogger("planwatch.worker")
 
@@ -71,6 +73,8 @@ class FaustWorker:
         self._wake = asyncio.Event()
         self._arrived: asyncio.Queue[Any] = asyncio.Queue(ARRIVED_MAX)
         self._loop = asyncio.get_running_loop()
+        self._gate = Gate(settings.kafka)
+        self._gate.install()
         self._make_app(settings.kafka)
 
     def _make_app(self, kafka: KafkaConfig) -> None:
@@ -83,6 +87,7 @@ class FaustWorker:
         self.app = faust.App(
             f"{kafka.prefix}-worker",
             broker=[f"kafka://{server}" for server in kafka.servers],
+            broker_credentials=credentials(kafka.security),
             store="memory://",
             processing_guarantee="at_least_once",
             datadir=str(self._settings.data),
@@ -126,6 +131,8 @@ class FaustWorker:
 
     def problems(self) -> list[tuple[str, str]]:
         """Why it is not ready: (name, why)."""
+        if self._gate.problem:
+            return [("kafka", self._gate.problem)]
         if not self._recovered:
             return [("kafka", "waiting for partitions and for the alert state")]
         found = []
@@ -144,7 +151,7 @@ class FaustWorker:
     def progress(self) -> tuple[Hashable, bool]:
         """For the watchdog: a marker that moves with every piece of work done, and whether there is any to do."""
         work = self._working or not self._arrived.empty() or (bool(self._assigned) and not self._recovered)
-        return self._steps, work and not self._kafka_failures
+        return self._steps, work and not (self._kafka_failures or self._gate.problem)
 
     def may_write(self) -> bool:
         """False once the process stood still for so long that its partitions may be another worker's."""
@@ -181,7 +188,10 @@ class FaustWorker:
     async def _crashed(self) -> None:
         while not self.app.crashed:
             await asyncio.sleep(PULSE_S)
-        raise RuntimeError(f"Faust gave up: {self.app.crash_reason!r}")
+        reason = self.app.crash_reason
+        self._recovered = False
+        await self._gate.until_allowed(reason)
+        raise RuntimeError(f"Faust gave up: {reason!r}")
 
     async def _pulse(self) -> None:
         """Notices that the process stood still: what it believed to own may be another's by now."""
@@ -314,7 +324,8 @@ class FaustWorker:
         opened = self._partitions.get(partition)
         facts = {"partition": partition, "offset": opened.runner.next if opened else None, "reason": str(error)}
         level = logging.WARNING if isinstance(error, _PointsLost) else logging.ERROR
-        log.log(level, "partition failed, is opened again", extra=facts, exc_info=not isinstance(error, _PointsLost))
+        foreseen = isinstance(error, (_PointsLost, AccessError))
+        log.log(level, "partition failed, is opened again", extra=facts, exc_info=not foreseen)
         await self._close([partition], save=False)
 
     async def _close(self, partitions: Iterable[int], *, save: bool) -> None:
@@ -345,7 +356,7 @@ class FaustWorker:
                 self._kafka_failures += 1
                 self._resume_at = time.monotonic() + jittered_s(self._kafka_failures, REOPEN_FIRST_S, REOPEN_MAX_S)
                 if self._kafka_failures == 1:
-                    log.warning("Kafka takes nothing", extra={"partition": partition, "reason": repr(error)})
+                    log.warning("Kafka takes nothing", extra={"partition": partition, "reason": self._gate.why(error)})
                 return False
             if self._kafka_failures:
                 log.warning("Kafka takes what is published again", extra={"partition": partition})

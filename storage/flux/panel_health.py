@@ -57,13 +57,23 @@ def as_of(a: Ask) -> str:
 
 
 def refusals(a: Ask) -> str:
-    """A row for each source and code of refusal: how many stand in quarantine."""
+    """A row for each source and code of refusal: how many are open, dropped and replayed, and how many in quarantine.
+
+    `count` is open + dropped.
+    """
     stream = f"""from(bucket: {a.live_bucket})
   |> range(start: {LIVE})
   |> filter(fn: (r) => r._measurement == "refusal" and r.tenant == {a.tenant})"""
     return f"""{newest(stream, '"source", "code"')}
-  |> map(fn: (r) => ({{source: r.source, code: r.code, count: r.count}}))
-  |> sort(columns: ["count"], desc: true)
+  |> map(fn: (r) => ({{
+      source: r.source,
+      code: r.code,
+      open: r.open,
+      dropped: r.dropped,
+      replayed: r.replayed,
+      count: r.count,
+    }}))
+  |> sort(columns: ["open", "count"], desc: true)
   |> limit(n: 100)"""
 
 

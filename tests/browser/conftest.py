@@ -73,7 +73,7 @@ def bundle_dir(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def board(chromium: Any, bundle_dir: Any) -> Iterator[Board]:
     """A fresh board; at its end no page may have complained (content security policy, script errors)."""
     source = SampleSource()
-    app = create_app(source, title="Planwatch", token=None, time_zone="America/New_York", cache_dir=bundle_dir)
+    app = create_app(source, title="Planwatch", tokens=None, time_zone="America/New_York", cache_dir=bundle_dir)
     contexts: list[Any] = []
     troubles: list[str] = []
     with serve(app, "127.0.0.1", 0) as server:

@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from boards.access import COMPANY, Access
 from schemas.alert import Alert, SourceHealth
 from schemas.board import (
     BoardView,
@@ -66,8 +67,14 @@ class SampleSource:
             self._version += 1
             return self._version
 
-    def view(self, dimension: str, scope: str, period: str | None, as_of: int | None) -> BoardView:
-        """A page of the invented company."""
+    def home(self, access: Access) -> tuple[str, str]:
+        """A viewer's own page: here names are ids."""
+        return access.dimension, access.scope
+
+    def view(
+        self, dimension: str, scope: str, period: str | None, as_of: int | None, access: Access = COMPANY
+    ) -> BoardView:
+        """A page of the invented company; everybody may see all of it."""
         self.asked.append((dimension, scope, period, as_of))
         period = period or "2017-Q2"
         if period not in ("2017-Q1", "2017-Q2", "2017"):
@@ -78,7 +85,7 @@ class SampleSource:
             row = self._find(rows, dimension, scope)
         return self._page(row, dimension, scope, period, as_of)
 
-    def deals(self, dimension: str, scope: str, as_of: int | None) -> DealsView:
+    def deals(self, dimension: str, scope: str, as_of: int | None, access: Access = COMPANY) -> DealsView:
         """The invented company's deals at risk."""
         self.asked.append((dimension, scope, "deals", as_of))
         whose = Whose([rep_name(n) for n in range(40)], [f"Team {name}" for name in LAST[:8]], TERRITORIES)
@@ -88,7 +95,7 @@ class SampleSource:
             trust = trust.model_copy(update={"sources": ()})
         return deals_view(dimension, scope, at, self.extra, whose, trust, live=is_live, calm=self.calm)
 
-    def health(self) -> HealthView:
+    def health(self, access: Access = COMPANY) -> HealthView:
         """The invented company's pipeline."""
         self.asked.append(("", "", "health", None))
         view = health_view(AS_OF, self._trust(), **self.health_fields)

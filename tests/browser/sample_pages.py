@@ -158,7 +158,7 @@ def health_view(as_of: int, trust: Trust, /, **shown: object) -> HealthView:
         failing="",
         waiting=2 if trust.sources else 0,
         series=SeriesStore(kind="SQLite", where="data/series.sqlite", readable=True, newest_at=as_of),
-        refusals=tuple(RefusalCount(source=item.source, code=item.code, count=1) for item in refused)
+        refusals=tuple(RefusalCount(source=item.source, code=item.code, count=1, open=1) for item in refused)
         if trust.sources
         else (),
         refused=refused if trust.sources else (),
@@ -179,7 +179,7 @@ def one_more_refused(view: HealthView, source: str) -> HealthView:
     return view.model_copy(
         update={
             "refused": (item, *view.refused),
-            "refusals": (*view.refusals, RefusalCount(source=source, code="missing_id", count=1)),
+            "refusals": (*view.refusals, RefusalCount(source=source, code="missing_id", count=1, open=1)),
             "trust": view.trust.model_copy(
                 update={"sources": sources, "quarantined": sum(s.quarantined for s in sources)}
             ),

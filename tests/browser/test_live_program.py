@@ -44,7 +44,7 @@ def test_deals_and_refusals_of_another_process_show(home: Path, chromium: Any) -
         expect(deals.locator(".risks td.c-flags")).to_contain_text("silent for")
         expect(health.locator(".refused li")).to_have_count(1, timeout=20_000)
         expect(health.locator(".refused li")).to_contain_text("sales_pipeline.csv, line 3")
-        expect(health.locator(".refused li code").last).to_contain_text("2017-13-45")
+        expect(health.locator(".refused .bytes code")).to_contain_text("2017-13-45")
         deals.click(".risks .c-rep_name a")
         deals.click("text=My deals at risk")
         expect(deals.locator(".risks tbody tr")).to_have_count(1)

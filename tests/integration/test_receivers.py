@@ -15,6 +15,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
+from alerts.outbound import Targets
 from alerts.receivers import Delivered, Rejected, RetryAfter, make_receivers
 from alerts.webhook import WebhookReceiver
 from schemas.alert import Notification
@@ -79,7 +80,7 @@ def hook() -> Iterator[Hook]:
 
 
 def webhook(url: str) -> Any:
-    return make_receivers([ReceiverConfig(name="hook", kind="webhook", url=url)])["hook"]
+    return make_receivers([ReceiverConfig(name="hook", kind="webhook", url=url, allow_private=True)])["hook"]
 
 
 def test_webhook_delivers_json_with_its_key(hook: Hook, notification: Notification) -> None:
@@ -116,7 +117,7 @@ def test_webhook_answers(
 
 def test_webhook_without_a_server_is_tried_again(hook: Hook, notification: Notification) -> None:
     """No connection is trouble that may pass, and the address (it may hold a secret) is not in the reason."""
-    closed = WebhookReceiver("http://127.0.0.1:1/secret-token", timeout_s=2)
+    closed = WebhookReceiver("http://127.0.0.1:1/secret-token", Targets(allow_private=True), timeout_s=2)
     outcome = closed.deliver(notification)
     assert isinstance(outcome, RetryAfter)
     assert "secret-token" not in outcome.reason
@@ -125,7 +126,7 @@ def test_webhook_without_a_server_is_tried_again(hook: Hook, notification: Notif
 def test_webhook_through_the_engine_after_an_outage(hook: Hook) -> None:
     """A server that is away at first gets every alert once, in the end."""
     hook.code = 503
-    e = engine(MemoryJournal(), {"hook": WebhookReceiver(hook.url)})
+    e = engine(MemoryJournal(), {"hook": WebhookReceiver(hook.url, Targets(allow_private=True))})
     e.evaluate(signals(MAY, status("0.1"), status("0.1", rep="r2")))
     e.flush(MAY, wait_s=20)
     assert (len(hook.got), e.waiting) == (1, 2)

@@ -153,7 +153,7 @@ def test_the_starter_rules_load() -> None:
     )
     assert rules[0].fire_below == Decimal("0.4")
     assert [r.name for r in rules] == ["a", "b"]
-    assert len({r.kind for r in DEFAULT_RULES}) == 5
+    assert len({r.kind for r in DEFAULT_RULES}) == 7
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from jsonschema import Draft202012Validator, ValidationError
 from ruamel.yaml import YAML
 
 from ingest.door import Refused
-from ingest.quarantine import encode_refused
+from ingest.drift import Finding
+from ingest.drift_journal import drift_event
+from ingest.quarantine import encode_refused, identity
 from ingest.simulator import Simulator
 from planwatch.asyncapi import document
 from schemas.alert import Alert
-from schemas.events import AlertEvent, StatusEvent
+from schemas.events import AlertEvent, Disposition, StatusEvent
 from schemas.message import encode_changes
 from schemas.stack import KafkaConfig
 from schemas.status import Landing, Reason, TargetStatus
@@ -119,7 +121,13 @@ def test_what_is_sent_fits() -> None:
     alert = AlertEvent(tenant="acme", position=7, produced_at=1, alert=ALERT)
     check("AlertEvent", alert.model_dump_json().encode())
     assert alert.key == "acme|a|b"
-    check("Refusal", encode_refused(Refused("sf", "t[0]", 3, b"\xff", "bad_json", "why"), "acme"))
+    refused = Refused("sf", "t[0]", 3, b"\xff", "bad_json", "why")
+    check("Refusal", encode_refused(refused, "acme"))
+    found = drift_event("acme", "sf", Finding("unknown_stage", "opportunity", "stage=New", "006A"), 1)
+    check("DriftEvent", found.model_dump_json().encode())
+    assert found.key == "acme|sf|unknown_stage|opportunity|stage=New"
+    dropped = Disposition(tenant="acme", refusal=identity(refused), state="dropped", at=1, by="ada", reason="a test")
+    check("Disposition", dropped.model_dump_json().encode())
 
 
 def test_what_does_not_fit_is_noticed() -> None:

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from boards.app import create_app
 from boards.server import serve
+from boards.tokens import Tokens
 from schemas.base import PlanwatchError
 from schemas.board import BoardView
 from tests.browser.sample_board import HOSTILE, SampleSource
@@ -32,14 +33,16 @@ def source() -> SampleSource:
 @pytest.fixture
 def client(source: SampleSource) -> TestClient:
     """A board on this machine, without a token."""
-    return TestClient(create_app(source, title="Planwatch", token=None), base_url=LOCAL, follow_redirects=False)
+    return TestClient(create_app(source, title="Planwatch", tokens=None), base_url=LOCAL, follow_redirects=False)
 
 
 @pytest.fixture
 def locked(source: SampleSource) -> TestClient:
     """A board with a token."""
     return TestClient(
-        create_app(source, title="Planwatch", token=TOKEN), base_url="http://board.example", follow_redirects=False
+        create_app(source, title="Planwatch", tokens=Tokens.single(TOKEN)),
+        base_url="http://board.example",
+        follow_redirects=False,
     )
 
 
@@ -76,7 +79,7 @@ def test_scopes_of_any_name(client: TestClient) -> None:
 )
 def test_moments_in_addresses(source: SampleSource, text: str, at_us: int) -> None:
     """A date is midnight in the tenant's zone; a time and microseconds are themselves."""
-    app = create_app(source, title="Planwatch", token=None, time_zone="Europe/Berlin")
+    app = create_app(source, title="Planwatch", tokens=None, time_zone="Europe/Berlin")
     assert TestClient(app, base_url=LOCAL).get("/", params={"as_of": text}).status_code == 200
     assert source.asked[-1][3] == at_us
 
@@ -145,7 +148,7 @@ def test_signing_in_by_form(locked: TestClient) -> None:
 
 def test_others_need_a_token(source: SampleSource) -> None:
     """A board without a token is not served beyond this machine; a taken port is told in words."""
-    app = create_app(source, title="Planwatch", token=None)
+    app = create_app(source, title="Planwatch", tokens=None)
     for host in ("0.0.0.0", "192.0.2.1", "example.org", "::"):
         with pytest.raises(PlanwatchError, match=r"board\.host"):
             serve(app, host, 0)
@@ -174,7 +177,7 @@ class Events:
 def live(source: SampleSource, tmp_path: Path) -> Iterator[str]:
     """A board that listens."""
     with serve(
-        create_app(source, title="Planwatch", token=None, poll_s=0.01, cache_dir=tmp_path), "127.0.0.1", 0
+        create_app(source, title="Planwatch", tokens=None, poll_s=0.01, cache_dir=tmp_path), "127.0.0.1", 0
     ) as server:
         yield server.url
 
@@ -224,7 +227,7 @@ def test_many_viewers_cost_one_view(source: SampleSource, live: str) -> None:
 
 def test_stop_ends_the_streams(source: SampleSource, tmp_path: Path) -> None:
     """Stopping says goodbye to open pages and returns at once, also when called twice."""
-    server = serve(create_app(source, title="Planwatch", token=None, cache_dir=tmp_path), "127.0.0.1", 0).start()
+    server = serve(create_app(source, title="Planwatch", tokens=None, cache_dir=tmp_path), "127.0.0.1", 0).start()
     with httpx.stream("GET", server.url + "/events", timeout=5) as response:
         events = Events(response)
         events.next()

@@ -19,7 +19,8 @@ from boards.format import coded
 from boards.panels import BOARDS
 from boards.panels.limits import state_at
 from boards.server import serve
-from schemas.board import DealsView, HealthView, SeriesStore
+from boards.tokens import Tokens
+from schemas.board import DealsView, HealthView, RefusalCount, SeriesStore
 from schemas.config import Bounds
 from tests.browser.sample_board import HOSTILE, SampleSource, rep_name
 from tests.browser.sample_pages import HOSTILE_DEAL, silent_source
@@ -38,7 +39,7 @@ def source() -> SampleSource:
 @pytest.fixture
 def client(source: SampleSource) -> TestClient:
     """A board on this machine, without a token."""
-    return TestClient(create_app(source, title="Planwatch", token=None), base_url=LOCAL, follow_redirects=False)
+    return TestClient(create_app(source, title="Planwatch", tokens=None), base_url=LOCAL, follow_redirects=False)
 
 
 def of(dimension: str, scope: str, path: str = "/deals") -> str:
@@ -53,7 +54,7 @@ def text(page: str) -> str:
 
 def test_the_token_guards_these_pages_too(source: SampleSource) -> None:
     """Without it there is the door and no figure; with it they open; a host from elsewhere is refused where there is none."""
-    app = create_app(source, title="Planwatch", token=TOKEN)
+    app = create_app(source, title="Planwatch", tokens=Tokens.single(TOKEN))
     locked = TestClient(app, base_url="http://board.example", follow_redirects=False)
     for path in PAGES:
         answer = locked.get(path)
@@ -63,7 +64,7 @@ def test_the_token_guards_these_pages_too(source: SampleSource) -> None:
     assert source.asked == []
     bearer = {"authorization": f"Bearer {TOKEN}"}
     assert [locked.get(path, headers=bearer).status_code for path in PAGES[:4]] == [200] * 4
-    alone = TestClient(create_app(source, title="Planwatch", token=None), base_url="http://evil.example")
+    alone = TestClient(create_app(source, title="Planwatch", tokens=None), base_url="http://evil.example")
     assert {alone.get(path).status_code for path in PAGES} == {421}
 
 
@@ -158,6 +159,23 @@ def test_where_a_refused_input_stood(source: SampleSource, client: TestClient) -
     source.bump()
     assert "standard input, the whole file" in text(client.get("/health").text)
     assert "1 byte " in text(client.get("/health").text)
+    request = whole.model_copy(
+        update={"id": "0a1b2c3d4e5f", "origin": "hooks/crm", "position": 3, "state": "dropped", "at": 0}
+    )
+    source.health_fields = {"refused": (request,)}
+    source.bump()
+    said = text(client.get("/health").text)
+    assert "hooks/crm, event 3, 31 December 1969, 19:00, dropped" in said
+    assert "planwatch quarantine show 0a1b2c3d4e5f" in said
+
+
+def test_what_became_of_refusals(source: SampleSource, client: TestClient) -> None:
+    """How many are open, dropped and replayed stands under these words, in their order."""
+    counts = RefusalCount(source="crm", code="bad_date", count=1_003, open=1_000, dropped=3, replayed=12)
+    source.health_fields = {"refusals": (counts,)}
+    source.bump()
+    said = text(client.get("/health").text)
+    assert "Source, why Open Dropped Replayed crm bad_date 1,000 3 12" in said
 
 
 def test_health_says_what_is_not_known(source: SampleSource, client: TestClient) -> None:
@@ -255,7 +273,7 @@ def test_the_past_of_deals(source: SampleSource, client: TestClient) -> None:
 @pytest.fixture
 def live(source: SampleSource, tmp_path: Path) -> Iterator[str]:
     """A board that listens."""
-    app = create_app(source, title="Planwatch", token=None, poll_s=0.01, cache_dir=tmp_path)
+    app = create_app(source, title="Planwatch", tokens=None, poll_s=0.01, cache_dir=tmp_path)
     with serve(app, "127.0.0.1", 0) as server:
         yield server.url
 

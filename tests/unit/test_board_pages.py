@@ -12,18 +12,11 @@ import pytest
 
 from ingest.door import Refused
 from planwatch import board_health
-from planwatch.board_health import (
-    SHOWN_CHARS,
-    Series,
-    Standing,
-    escaped,
-    health_view,
-    pipeline_standing,
-    shown_bytes,
-)
+from planwatch.board_health import Series, Standing, health_view, pipeline_standing
 from planwatch.board_pages import Pages
 from planwatch.board_records import RANKS
 from planwatch.pipeline import Pipeline
+from planwatch.shown import SHOWN_CHARS, escaped, shown_bytes
 from planwatch.view_words import health_sentence, risk_sentence
 from schemas.base import PlanwatchError
 from schemas.board import SeriesStore, Trust

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from ingest.refusal_states import RefusalCounts
 from planwatch.board_records import (
     RANKS,
     alert_records,
@@ -242,7 +243,16 @@ class TestAlertsAndSources:
             "received": 9, "applied": 5, "duplicate": 2, "stale": 1, "quarantined": 1, "age_s": 130,
         }  # fmt: skip
         assert second.fields["age_s"] == 0
-        assert list(refusal_records({("crm", "gap"): 2, ("csv", "bad_row"): 1}, 777)) == [
-            Record("refusal", {"source": "crm", "code": "gap"}, {"count": 2}, 777),
-            Record("refusal", {"source": "csv", "code": "bad_row"}, {"count": 1}, 777),
+        assert list(
+            refusal_records({("crm", "gap"): RefusalCounts(2, 5, 1), ("csv", "bad_row"): RefusalCounts(1)}, 777)
+        ) == [
+            Record(
+                "refusal", {"source": "crm", "code": "gap"}, {"count": 3, "open": 2, "replayed": 5, "dropped": 1}, 777
+            ),
+            Record(
+                "refusal",
+                {"source": "csv", "code": "bad_row"},
+                {"count": 1, "open": 1, "replayed": 0, "dropped": 0},
+                777,
+            ),
         ]

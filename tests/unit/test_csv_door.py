@@ -138,7 +138,7 @@ def test_bad_row_is_refused_and_the_rest_loaded(row: str, code: str, words: list
         (b"\xef\xbb\xbf\n\n", "empty_file", "empty"),
         (b"PK\x03\x04\x00\x00\x08\x00", "not_text", "zero bytes"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "not_text", "utf-8"),
-        ("a,b\n1,2\n".encode("utf-16"), "not_text", "UTF-16"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "not_text", "UTF-16"),
         (HEADER.replace("close_date", "closed").encode() + WON.encode(), "missing_column", '"close_date"'),
         (HEADER.replace("account", "product").encode() + WON.encode(), "missing_column", '"account"'),
     ],

@@ -146,6 +146,16 @@ def test_unusable_files_are_refused_once() -> None:
     assert "record, time, field, new" in other.reason
 
 
+def test_a_number_that_nothing_can_hold() -> None:
+    """A JSON number with an exponent beyond all decimals costs its line, and the next one is read."""
+    lines = '{"id": 1e99999999999999999999}\n{"id": 7, "time": "2024-03-05", "field": "Amount", "new": 5}\n'
+    refused, good = read(lines)
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.position) == ("bad_json", 1)
+    assert "out of range" in refused.reason
+    assert isinstance(good, Change)
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([b"", SALESFORCE.encode(), b"{"]))
 def test_never_raises(noise: bytes, start: bytes) -> None:

@@ -19,7 +19,8 @@ from storage.kafka_topics import Finding, wanted
 def test_topics_by_default() -> None:
     """The log is kept for good, states are compacted, and every topic has what one broker can give."""
     topics = {topic.name: topic for topic in wanted(KafkaConfig())}
-    assert list(topics) == ["planwatch.changes", "planwatch.status", "planwatch.alerts", "planwatch.quarantine"]
+    names = ("changes", "status", "alerts", "quarantine", "drift")
+    assert list(topics) == [f"planwatch.{name}" for name in names]
     assert {(topic.partitions, topic.replication) for topic in topics.values()} == {(8, 1)}
     assert topics["planwatch.changes"].settings == {
         "cleanup.policy": "delete",
@@ -32,6 +33,9 @@ def test_topics_by_default() -> None:
     status = topics["planwatch.status"]
     assert (status.key, status.settings["cleanup.policy"]) == ("tenant|target key", "compact,delete")
     assert status.settings["retention.ms"] == str(90 * 86_400_000)
+    drift = topics["planwatch.drift"]
+    assert (drift.key, drift.settings["cleanup.policy"]) == ("tenant|source|kind|entity|name", "compact")
+    assert drift.settings["retention.ms"] == "-1"
 
 
 def test_topics_for_production() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from ingest.refusal_states import RefusalCounts
 from planwatch.metrics import Metrics
 from planwatch.outlet import REFRESH_S, RETOLD, StackOutlet, moment_of
 from planwatch.pipeline import Pipeline
@@ -29,9 +30,9 @@ class Refused:
         self.refreshed += 1
         return 0
 
-    def by_code(self) -> dict[tuple[str, str], int]:
-        """One refusal."""
-        return {("crm", "gap"): 1}
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """One refusal is open, and one was replayed."""
+        return {("crm", "gap"): RefusalCounts(open=1, replayed=1)}
 
 
 @pytest.fixture
@@ -120,7 +121,9 @@ class TestRefresh:
         outlet.refresh(tenant.pipeline, refused, WALL)
         assert refused.refreshed == 1
         assert kept.of("source", "minute")[(("source", "crm"),)]["applied"] == 8
-        assert kept.of("refusal", "minute") == {(("code", "gap"), ("source", "crm")): {"count": 1}}
+        assert kept.of("refusal", "minute") == {
+            (("code", "gap"), ("source", "crm")): {"count": 1, "open": 1, "replayed": 1, "dropped": 0}
+        }
         assert {at for grain, _, _, at in kept.found if grain == "minute"} == {WALL}
         ends = {at for _, m, _, at in kept.found if m == "curve" and "landing_p50" in kept.found["day", m, _, at]}
         assert ends == {moment("2026-03-31")}

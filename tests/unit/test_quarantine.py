@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.door import Refused
-from ingest.quarantine import Quarantine, decode_refused, encode_refused, identity
-from ingest.topic_quarantine import quarantine_record
-from schemas.events import Refusal
+from ingest.quarantine import Quarantine, decode_record, decode_refused, encode_refused, identity
+from ingest.refusal_states import Kept, RefusalCounts, Tally
+from ingest.topic_quarantine import disposition_record, quarantine_record
+from schemas.clock import ManualClock
+from schemas.events import Disposition, Refusal
 from schemas.stack import KafkaConfig
 from storage.memory import MemoryJournal
 
@@ -42,9 +47,81 @@ def test_the_newest_refusals() -> None:
     quarantine = Quarantine(MemoryJournal())
     items = [Refused("csv", "deals.csv", line, b"x", "bad_date", "no date") for line in range(1, 6)]
     quarantine.add(items)
-    assert quarantine.newest(2) == [items[4], items[3]]
-    assert quarantine.newest(9) == items[::-1]
+    assert [kept.refused for kept in quarantine.newest(2)] == [items[4], items[3]]
+    assert [kept.refused for kept in quarantine.newest(9)] == items[::-1]
     assert quarantine.newest(0) == []
+
+
+def said(item: Refused, state: Literal["replayed", "dropped"], at: int = 9, reason: str = "") -> Disposition:
+    """What became of a refusal."""
+    return Disposition(tenant="acme", refusal=identity(item), state=state, at=at, by="ada", reason=reason)
+
+
+def test_what_became_of_refusals() -> None:
+    """When it was refused, its state, and who said so when; replayed ones are in quarantine no more, dropped ones are."""
+    clock = ManualClock(7)
+    quarantine = Quarantine(MemoryJournal(), clock)
+    items = [Refused("csv", "deals.csv", line, b"x", "bad_date", "no date") for line in (2, 3, 4)]
+    quarantine.add(items)
+    assert quarantine.counts() == {("csv", "bad_date"): RefusalCounts(open=3)}
+    clock.now_us = 8
+    quarantine.add(items)
+    quarantine.settle([said(items[0], "dropped", reason="a test row"), said(items[1], "replayed")])
+    assert quarantine.counts() == {("csv", "bad_date"): RefusalCounts(open=1, replayed=1, dropped=1)}
+    assert (quarantine.count(), quarantine.by_source()) == (2, {"csv": 2})
+    kept = list(quarantine.kept())
+    assert [(k.id, k.at, k.state) for k in kept] == [
+        (identity(items[0]), 7, "dropped"),
+        (identity(items[1]), 7, "replayed"),
+        (identity(items[2]), 7, "open"),
+    ]
+    assert kept[0].disposition == said(items[0], "dropped", reason="a test row")
+    assert [k.state for k in quarantine.newest(3)] == ["open", "replayed", "dropped"]
+
+
+def test_a_journal_of_before_times_were_kept() -> None:
+    """What an older version wrote is read; when it was refused is not known."""
+    journal = MemoryJournal()
+    journal.record("quarantine", identity(ITEM), encode_refused(ITEM))
+    assert list(Quarantine(journal).kept()) == [Kept(identity(ITEM), ITEM, at=0)]
+
+
+EVENTS = st.lists(st.tuples(st.sampled_from(["refused", "dropped", "replayed"]), st.integers(0, 3)), max_size=12)
+
+
+@given(events=EVENTS, data=st.data())
+def test_states_do_not_depend_on_the_order(events: list[tuple[str, int]], data: st.DataObject) -> None:
+    """Refusals and dispositions in any order, and as often as they come, give the same counts: replayed beats dropped."""
+
+    def counted(told: list[tuple[str, int]]) -> dict[tuple[str, str], RefusalCounts]:
+        tally = Tally()
+        for what, number in told:
+            key = f"{number:032x}"
+            if what == "refused":
+                tally.refused(key, "csv", f"code{number % 2}")
+            else:
+                tally.disposed(key, "dropped" if what == "dropped" else "replayed")
+        return tally.counts()
+
+    again = data.draw(st.lists(st.sampled_from(events), max_size=6)) if events else []
+    assert counted(events) == counted(data.draw(st.permutations([*events, *again])))
+    expected: dict[tuple[str, str], list[int]] = {}
+    for number in {n for what, n in events if what == "refused"}:
+        place = 1 if ("replayed", number) in events else 2 if ("dropped", number) in events else 0
+        expected.setdefault(("csv", f"code{number % 2}"), [0, 0, 0])[place] += 1
+    assert counted(events) == {about: RefusalCounts(*found) for about, found in expected.items()}
+
+
+def test_a_record_is_a_refusal_or_a_disposition() -> None:
+    """Both forms of the quarantine topic are told apart; anything else is neither."""
+    made = said(ITEM, "dropped", reason="why")
+    record = disposition_record(KafkaConfig(), made)
+    assert (record.topic, record.key) == ("planwatch.quarantine", b"acme")
+    assert decode_record(record.value) == made
+    assert decode_record(encode_refused(ITEM, "acme")) == ITEM
+    for value in (None, b"{}", b'{"refusal": "zz"}', b"\xff"):
+        with pytest.raises(ValueError, match="not a refusal"):
+            decode_record(value)
 
 
 def test_what_makes_a_refusal_another_one() -> None:

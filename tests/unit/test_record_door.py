@@ -92,7 +92,7 @@ def test_an_event_for_several_records_and_one_to_skip() -> None:
         (b"[1, 2]", "bad_json"),
         (b'{"cut": "of', "bad_json"),
         (b"{}", "bad_event"),
-        (json.dumps(event(changeType="GAP_UPDATE")).encode(), "gap"),
+        (json.dumps(event(changeType="GAP_OVERFLOW")).encode(), "gap_overflow"),
         (json.dumps(event(entityName="Case")).encode(), "unknown_entity"),
         (json.dumps(event(commitTimestamp=NOW // 1000 + 2 * 86_400_000)).encode(), "future"),
         (b'{"long": "' + b"x" * (1 << 20) + b'"}', "too_large"),

@@ -96,10 +96,12 @@ def test_update_takes_only_changed_fields() -> None:
 
 
 def test_update_without_a_list() -> None:
-    """Without changedFields every field given counts; with bitmaps a null says nothing."""
+    """Without changedFields every field given counts; bitmaps that no schema explains are refused."""
     assert one(event(StageName="Won", Amount=None)).nulled == ("amount",)
-    packed = one(event({"changedFields": ["0x400"]}, StageName="Won", Amount=None))
-    assert (packed.fields, packed.nulled) == ({"stage": "Won"}, ())
+    refused = refusal(event({"changedFields": ["0x400"]}, StageName="Won", Amount=None))
+    assert refused.code == "no_schema"
+    assert "OpportunityChangeEvent.avsc" in refused.reason
+    assert "sources.sf.salesforce.avro_schemas" in refused.reason
 
 
 def test_several_records_are_several_changes() -> None:
@@ -187,7 +189,7 @@ def test_custom_fields_and_objects() -> None:
     ("header", "code", "word"),
     [
         ({"entityName": "Case"}, "unknown_entity", "Case"),
-        ({"changeType": "GAP_UPDATE"}, "gap", "006A"),
+        ({"changeType": "GAP_OVERFLOW"}, "gap_overflow", "Opportunity"),
         ({"changeType": "TOUCH"}, "bad_event", "TOUCH"),
         ({"recordIds": []}, "bad_event", "recordIds"),
         ({"commitNumber": None}, "bad_event", "commitNumber"),

@@ -72,6 +72,13 @@ class TestJournal:
         assert (journal.get("alert", "k"), journal.get("review", "k")) == (b"1", b"3")
         assert journal.get("alert", "other") is None
 
+    def test_many_at_once(self, journal: Journal) -> None:
+        """Each is recorded unless it is there, also twice in one call; what was new is counted."""
+        journal.record("alert", "a", b"1")
+        assert journal.record_many("alert", [("a", b"2"), ("b", b"3"), ("b", b"4")]) == 1
+        assert journal.record_many("alert", []) == 0
+        assert list(journal.items("alert")) == [("a", b"1"), ("b", b"3")]
+
     def test_put_replaces_and_keeps_the_place(self, journal: Journal) -> None:
         """A replaced record stays where it was first recorded."""
         for key in ("c", "a", "b"):

@@ -1,0 +1,106 @@
+"""The configured subscriptions to Salesforce's change events: their adapters, and a thread for each."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from planwatch.commits import commit_times
+from planwatch.refetching import Refetching, States, context_of
+from planwatch.store import Store
+from planwatch.subscribing import Stores, Subscription
+from schemas.base import PlanwatchError
+from storage.lease import Lease
+from storage.ports import Journal
+from storage.salesforce_pubsub import SalesforcePubSub
+from storage.salesforce_rest import Token, checked_url
+from storage.sqlite_journal import SqliteJournal
+
+JOIN_S = 5.0
+_SCHEMA_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+class Running(NamedTuple):
+    """A source's subscriptions at work."""
+
+    port: SalesforcePubSub
+    refetching: Refetching
+    threads: list[threading.Thread]
+
+
+@contextmanager
+def subscriptions(
+    store: Store, sources: Sequence[str], stop: threading.Event, states: States | None = None
+) -> Iterator[None]:
+    """Subscriptions of these sources, at work until the end of the block, which must set `stop` before.
+
+    Raises PlanwatchError where settings are missing, or where another process has these subscriptions.
+    """
+    lease = Lease(store.home.data / "subscriptions.lock")
+    if sources and not lease.acquire():
+        raise PlanwatchError(f"{store.home.path}: another process has the subscriptions of this home. Stop it first.")
+    running: list[Running] = []
+    try:
+        for source in sources:
+            running.append(_begin(store, source, stop, states))
+        yield
+    finally:
+        stop.set()
+        for item in running:
+            item.port.close()  # ends a subscription that waits for events
+            for thread in item.threads:
+                thread.join(JOIN_S)
+            item.refetching.close()
+        lease.release()
+
+
+def _begin(store: Store, source: str, stop: threading.Event, states: States | None) -> Running:
+    home, settings = store.home, store.home.config.sources[source].salesforce
+    where = f"{home.path / 'planwatch.yaml'}: sources.{source}.salesforce"
+    if not (settings.instance_url and settings.token_file and settings.organisation and settings.avro_schemas):
+        raise PlanwatchError(f"{where}: channels need instance_url, token_file, organisation and avro_schemas too.")
+    schemas = home.path / settings.avro_schemas
+    refetching = Refetching(store, [source], states)
+    port = SalesforcePubSub(
+        settings.pubsub,
+        checked_url(settings.instance_url),
+        settings.organisation,
+        Token(home.path / settings.token_file),
+        lambda schema_id, text: keep_schema(schemas, schema_id, text),
+    )
+
+    def known() -> tuple[int, int]:
+        commits = commit_times(store, source)
+        return commits.latest, commits.newest
+
+    stores = Stores(store.append, store.quarantine, journal_of(store))
+    threads = []
+    for channel in settings.channels:
+        one = Subscription(context_of(store, source), channel, port, stores, refetching.refetchers[source], known)
+        thread = threading.Thread(target=one.run, args=(stop,), name=f"planwatch-{source}-{channel}", daemon=True)
+        thread.start()
+        threads.append(thread)
+    return Running(port, refetching, threads)
+
+
+def journal_of(store: Store) -> Journal:
+    """Where replay ids are kept: beside the embedded state, or in a file of the home that subscribes."""
+    return store.journal if store.home.config.kafka is None else SqliteJournal(store.home.data / "subscriptions.sqlite")
+
+
+def keep_schema(folder: Path, schema_id: str, text: str) -> None:
+    """Put a schema where the door finds it; whole or not at all. Raises PlanwatchError for an id that is no name."""
+    if not _SCHEMA_ID.fullmatch(schema_id):
+        raise PlanwatchError(f"{folder}: the schema id {schema_id[:40]!r} is no name for a file.")
+    path = folder / f"{schema_id}.avsc"
+    if path.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    begun.write_text(text, encoding="utf-8")
+    begun.replace(path)
