@@ -6,7 +6,7 @@ HOME_DIR ?= demo-home
 SPEED ?= 7200
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit campaign docs clean browser servers native native-down stack freshness
+.PHONY: demo test lint unit campaign fuzz docs clean browser servers native native-down stack freshness
 
 demo: $(STAMP)
 	@test -f $(HOME_DIR)/planwatch.yaml || $(BIN)/planwatch --home $(HOME_DIR) init --example demo
@@ -24,10 +24,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-campaign: $(STAMP)
+campaign: $(STAMP) fuzz
 	$(BIN)/python -m tests.property.campaign
 	$(BIN)/python -m tests.simulation.hook_load
 	$(BIN)/python -m tests.simulation.hook_load --kafka
+
+# A million broken inputs through every parser and the webhook server; a finding is a target and a seed.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz.campaign
 
 docs: $(STAMP)
 	$(BIN)/python -m planwatch.documents docs

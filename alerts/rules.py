@@ -7,15 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from alerts.bad_input import judge
 from alerts.observation import Condition, Observation
 from schemas.alert import DealEvent, MissedEvents, Rule, Signals, SourceHealth, SourceInputs
 from schemas.base import PlanwatchError
 from schemas.status import TargetStatus
+from schemas.yaml_text import load_yaml
 
 __all__ = ["DEFAULT_RULES", "Observation", "load_rules", "observe"]
 
@@ -57,13 +56,7 @@ DEFAULT_RULES: tuple[Rule, ...] = (
 
 def load_rules(text: str, file: str = "alerts.yaml") -> tuple[Rule, ...]:
     """The rules of a YAML document `rules: [...]`. Raises PlanwatchError with file, line, rule and setting."""
-    try:
-        document = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlanwatchError(f"{file}, line {line}: not valid YAML: {error.problem or error.context}.") from error
-    except YAMLError as error:
-        raise PlanwatchError(f"{file}: not valid YAML: {error}.") from error
+    document = load_yaml(text, file, "rt")
     items = document["rules"] if isinstance(document, dict) and set(document) == {"rules"} else None
     if not isinstance(items, CommentedSeq):
         raise PlanwatchError(f"{file}: must hold one setting, `rules`, with a list of rules under it.")

@@ -25,7 +25,7 @@ from boards.access import NO_SUCH_PAGE, Viewer
 from boards.address import PAGES, Address, PageName
 from boards.bundle import VegaBundle, bundle_version
 from boards.feed import STREAMS_MAX, Feed, Rendered, age_now
-from boards.guard import HEADERS, Guard, message
+from boards.guard import HEADERS, Guard, local_address, message
 from boards.page import render_page
 from boards.source import BoardSource
 from boards.tokens import Tokens
@@ -36,6 +36,7 @@ STATIC = Path(__file__).parent / "static"
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOREVER = "public, max-age=31536000, immutable"
 TEXT_MAX = 400  # of a scope or period in an address
+AS_OF_MAX = 253_402_128_000_000_000  # 9999-12-30: a day later is in no zone beyond what a date can be
 
 
 class Board:
@@ -196,14 +197,16 @@ def parse_as_of(text: str | None, zone: ZoneInfo) -> int | None:
         return None
     try:
         if text.isdecimal() and len(text) > 8:
-            return int(text) if len(text) < 19 else _bad_time(text)
-        if len(text) == 10:
-            at = datetime.combine(date.fromisoformat(text), datetime.min.time(), zone)
+            at_us = int(text)
         else:
-            at = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign of an offset reads as a space
-        return int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()) * 1_000_000
+            if len(text) == 10:
+                at = datetime.combine(date.fromisoformat(text), datetime.min.time(), zone)
+            else:
+                at = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign of an offset reads as a space
+            at_us = int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()) * 1_000_000
     except (ValueError, OverflowError):
         return _bad_time(text)
+    return at_us if at_us < AS_OF_MAX else _bad_time(text)
 
 
 def _bad_time(text: str) -> int:
@@ -220,10 +223,10 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException)
         else "The program's log says what went wrong. The next change may mend it."
     )
-    if request.url.path.startswith(("/api/", "/events")):
+    if request.scope["path"].startswith(("/api/", "/events")):
         return JSONResponse({"error": text}, status, HEADERS)
     titles = {400: "This address cannot be read", 404: "Not on this board", 405: "Not that way"}
-    return message(status, titles.get(status, "Something went wrong"), text, again=str(request.url.path))
+    return message(status, titles.get(status, "Something went wrong"), text, again=local_address(request.scope["path"]))
 
 
 def create_app(

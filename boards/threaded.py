@@ -16,6 +16,7 @@ from schemas.base import PlanwatchError
 START_S = 10.0
 STOP_S = 5.0
 BACKLOG = 512
+PORT_MAX = 65_535
 
 
 class Words(NamedTuple):
@@ -81,6 +82,8 @@ class ThreadedServer:
 
 
 def _listen(host: str, port: int, words: Words) -> socket.socket:
+    if not 0 <= port <= PORT_MAX:  # the system would take the rest of a division by 65536
+        raise PlanwatchError(f"{words.what} cannot listen at port {port}: a port is a number from 0 to {PORT_MAX}.")
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boards.access import COMPANY, Access
+from storage.text_file import TextFile, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -24,41 +25,24 @@ class SecretFile:
     """A secret in a file: read again when the file changes. One that is gone, empty or unreadable is no secret."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = TextFile(path, TOKEN_BYTES_MAX)
         self._lock = threading.Lock()
-        self._seen: tuple[int, ...] | None = None
-        self._secret = ""
         self._problem = ""
 
     def __call__(self) -> str:
         """The secret as the file has it now; empty where there is none."""
         with self._lock:
             try:
-                found = self._path.stat()
-                seen = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
-                if seen != self._seen:
-                    self._secret = self._read()
-                    self._seen = seen
-                self._say("" if self._secret else "is empty")
-            except (OSError, ValueError) as error:
-                self._secret, self._seen = "", None
-                reason = error.strerror if isinstance(error, OSError) else str(error)
-                self._say(f"cannot be read ({reason})")
-            return self._secret
-
-    def _read(self) -> str:
-        with self._path.open("rb") as file:
-            content = file.read(TOKEN_BYTES_MAX + 1)
-        if len(content) > TOKEN_BYTES_MAX:
-            raise ValueError(f"more than {TOKEN_BYTES_MAX} bytes")
-        try:
-            return content.decode("utf-8").strip()
-        except UnicodeDecodeError:
-            raise ValueError("no UTF-8 text") from None  # the error itself would show the bytes
+                secret = self._file.read().strip()
+                problem = "" if secret else "is empty"
+            except Unreadable as error:
+                secret, problem = "", str(error)
+            self._say(problem)
+            return secret
 
     def _say(self, problem: str) -> None:
         if problem and problem != self._problem:
-            log.warning("board token: %s %s: nobody gets in by it", self._path, problem)
+            log.warning("board token: %s %s: nobody gets in by it", self._file.path, problem)
         self._problem = problem
 
 

@@ -13,7 +13,7 @@ and name it in `DOORS` below. Inside:
 A source that comes through a topic, one event to a record, has a `reader(context)` too (`ingest.door.RecordDoor`) and
 is named in `RECORD_DOORS`.
 
-A source whose events can be of any shape, mapped by file, is an `ingest.event_door.EventReader`: it takes an event's
+A source whose events can be of any shape, mapped by file, is an `ingest.event_door.MappedReader`: it takes an event's
 envelope off, and `ingest.event_mapping` does the rest.
 
 Then add its kind to `schemas.sources.SourceKind` and its tests beside those of the other doors.
@@ -27,17 +27,14 @@ from ingest.debezium import DebeziumReader
 from ingest.door import DOORS, RECORD_DOORS, Context, Door, RecordDoor, Refused
 from ingest.event_door import EventDoor
 from ingest.field_history import FieldHistoryDoor
-from ingest.hubspot import HubSpotDoor
+from ingest.hubspot import HubSpotReader
 from ingest.mapping import load_mapping
 from ingest.salesforce import SalesforceDoor
 from ingest.webhook_door import WebhookReader
 
-DOORS.update(
-    {"csv": CsvDoor(), "field-history": FieldHistoryDoor(), "hubspot": HubSpotDoor(), "salesforce": SalesforceDoor()}
-)
-RECORD_DOORS.update({"hubspot": HubSpotDoor(), "salesforce": SalesforceDoor()})
-_EVENTS = {reader.kind: EventDoor(reader) for reader in (CloudEventsReader, DebeziumReader, WebhookReader)}
-DOORS.update(_EVENTS)
-RECORD_DOORS.update(_EVENTS)
+_MAPPED = {reader.kind: EventDoor(reader) for reader in (CloudEventsReader, DebeziumReader, WebhookReader)}
+_EVENTS = {"hubspot": EventDoor(HubSpotReader), **_MAPPED}
+DOORS.update({"csv": CsvDoor(), "field-history": FieldHistoryDoor(), "salesforce": SalesforceDoor(), **_EVENTS})
+RECORD_DOORS.update({"salesforce": SalesforceDoor(), **_EVENTS})
 
 __all__ = ["DOORS", "RECORD_DOORS", "Context", "Door", "RecordDoor", "Refused", "load_mapping"]

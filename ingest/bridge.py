@@ -40,6 +40,7 @@ from storage.kafka_client import (
     producer,
     send_all,
 )
+from storage.kafka_groups import unheld
 from storage.kafka_topics import missing
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ COMMIT_TIMEOUT_S = 10.0
 OFFSETS_TIMEOUT_S = 5.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 10.0
 MEASURE_S = 2.0
+#: How often it looks whether every partition is read by somebody.
+CHECK_S = 5.0
 #: How often it is looked whether a topic exists that did not.
 LOOK_S = 30.0
 #: While the same trouble goes on it is logged this often.
@@ -91,6 +94,9 @@ class Bridge:
         self._failures = 0  # in a row
         self.failing = ""  # why the last turn failed; empty: it did not
         self._measured_at = self._looked_at = 0.0
+        self._group = f"{config.prefix}-bridge"
+        self._checked_at = time.monotonic()
+        self._unheld: set[TopicPartition] = set()  # partitions that nobody read at the last look
         self.missing: tuple[str, ...] = ()  # topics that do not exist
         self._said_at = 0.0
         self.records = 0  # source records, those that are several changes or none too
@@ -155,6 +161,27 @@ class Bridge:
             self._take(client, batch, stop)
         if time.monotonic() - self._measured_at >= MEASURE_S:
             self._measure(client)
+        if time.monotonic() - self._checked_at >= CHECK_S:
+            self._check_shares(client)
+
+    def _check_shares(self, client: KafkaConsumer) -> None:
+        """Join anew where partitions are read by nobody at two looks in a row.
+
+        A group whose shares were made before its leader knew the partitions of a new topic stays like that, and a member
+        that fell out of its group may not notice: both look like a topic in which nothing happens.
+        """
+        self._checked_at = time.monotonic()
+        wanted = {TopicPartition(t, p) for t in client.subscription() for p in client.partitions_for_topic(t)}
+        if wanted <= client.assignment():
+            self._unheld = set()
+            return
+        before, self._unheld = self._unheld, unheld(self._config, self._group, wanted)
+        if nobodys := before & self._unheld:
+            log.warning(
+                "nobody reads these partitions: joining anew", extra={"fields": {"partitions": _named(nobodys)}}
+            )
+            self._unheld = set()
+            self._drop_consumer()
 
     def _take(self, client: KafkaConsumer, batch: Mapping[TopicPartition, list[Any]], stop: threading.Event) -> None:
         started = time.monotonic()
@@ -237,7 +264,7 @@ class Bridge:
 
     def _connected(self) -> KafkaConsumer:
         if self._consumer is None:
-            client = consumer(self._config, group=f"{self._config.prefix}-bridge")
+            client = consumer(self._config, group=self._group)
             try:
                 self._subscribe(client)
             except BaseException:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ingest.door import Context, Received, RecordDoor, Refused
-from ingest.log_messages import LogMessages, Taking, change_bytes_max
+from ingest.log_messages import LogMessages, Taking
 from ingest.topic_quarantine import quarantine_record
 from schemas.stack import KafkaConfig
 from storage.kafka_client import Outgoing
@@ -41,7 +41,7 @@ class Translator:
     def __init__(self, config: KafkaConfig, routes: Mapping[str, Route]) -> None:
         self._config = config
         self._sources = {
-            topic: Taking(route.context, route.door.reader(route.context), change_bytes_max(config))
+            topic: Taking(route.context, route.door.reader(route.context), config.change_bytes_max)
             for topic, route in routes.items()
         }
 

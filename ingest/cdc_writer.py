@@ -17,7 +17,7 @@ import orjson
 from ruamel.yaml import YAML
 
 from ingest.salesforce_fields import INVERTED, STANDARD
-from ingest.salesforce_objects import object_maps
+from ingest.salesforce_objects import salesforce_objects
 from ingest.values import kind_of
 from schemas.change import Change, Scalar
 from schemas.config import Config
@@ -64,7 +64,7 @@ class CdcWriter:
         self._config = config
         self._objects: dict[str, str] = {}  # entity → object
         self._names: dict[str, dict[str, str]] = {}  # entity → our field → its name
-        for name, item in object_maps(mapping or Mapping()).items():
+        for name, item in salesforce_objects(mapping or Mapping()).items():
             # The standard object of an entity comes first, whatever others the mapping adds.
             if not item.ignore and item.entity not in self._objects:
                 self._objects[item.entity] = name

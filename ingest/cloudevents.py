@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ingest.door import Received
-from ingest.event_door import EventReader, media_type
+from ingest.event_door import MappedReader, media_type
 from ingest.event_mapping import bounded_id
 from ingest.event_paths import Event
 from ingest.json_events import Piece, json_of, object_of, pieces_of
@@ -31,7 +31,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _BLANK = re.compile(r"\s")
 
 
-class CloudEventsReader(EventReader):
+class CloudEventsReader(MappedReader):
     """CloudEvents to changes. An event is the same one when its `source` and `id` are."""
 
     kind = "cloudevents"

@@ -14,7 +14,7 @@ from ingest.debezium_mongodb import document_of, id_of
 from ingest.debezium_position import position_of
 from ingest.debezium_types import Schema, columns_of, plain_row
 from ingest.door import Received
-from ingest.event_door import EventReader, key_of
+from ingest.event_door import MappedReader, key_of
 from ingest.event_paths import Event
 from ingest.json_events import Piece, json_of, object_of, pieces_of
 from ingest.values import Bad, show
@@ -33,7 +33,7 @@ class _Rows:
     after_columns: dict[str, Schema]
 
 
-class DebeziumReader(EventReader):
+class DebeziumReader(MappedReader):
     """Change events to changes. The version is the position in the database's log."""
 
     kind = "debezium"

@@ -18,6 +18,8 @@ from schemas.config import Config
 from schemas.mapping import Mapping
 
 PAYLOAD_BYTES_MAX = 64 * 1024
+#: Of a request: nobody else has it any more once it is answered.
+REQUEST_BYTES_MAX = 1 << 20
 ID_CHARS_MAX = 400
 
 
@@ -52,7 +54,7 @@ class Refused:
     """Input that was not taken in, and why.
 
     `position` is the line (from 1), or 0 when the whole file is meant; of a record of a topic it is the
-    offset, and `origin` is topic[partition]. `payload` are the input's own bytes, at most 64 KiB of them.
+    offset, and `origin` is topic[partition]. `payload` are the input's own bytes, at most 64 KiB of them, of a request 1 MiB.
     `code` is for machines; `reason` says which field, which value and what to do. `around` is what else is needed to
     read the payload again: the headers of its message, or under "head" the header line of its file. `cut`: the payload
     is only the beginning of the input.
@@ -116,16 +118,16 @@ def refuse(
     cut: bool = False,
 ) -> Refused:
     """A refusal of one line or message, or of the whole input at position 0. `cut`: the payload is a beginning."""
-    too_long = len(payload) > PAYLOAD_BYTES_MAX
+    most = REQUEST_BYTES_MAX if origin == f"hooks/{context.source}" else PAYLOAD_BYTES_MAX
     return Refused(
         context.source,
         origin,
         position,
-        payload[:PAYLOAD_BYTES_MAX],
+        payload[:most],
         bad.code,
         bad.reason,
         around or {},
-        cut or too_long,
+        cut or len(payload) > most,
     )
 
 

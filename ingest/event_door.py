@@ -1,4 +1,4 @@
-"""What the doors for events of foreign shape share: reading messages and lines, and refusing each bad event alone."""
+"""What the doors for JSON events share: reading messages and lines, and refusing each bad event alone."""
 
 from __future__ import annotations
 
@@ -22,13 +22,10 @@ KEY_BYTES_MAX = 16 * 1024
 
 
 class EventReader(ABC):
-    """Takes messages of one source. What is particular to a kind of event is in its `change`."""
-
-    kind: str
+    """Takes messages of one source. What is particular to a kind of event is in its `changes`."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.mapper = EventMapper(_mapping(context, self.kind), context)
 
     def take(self, message: Received, origin: str, position: int) -> Sequence[Change | Refused]:
         """The changes of a message, as `ingest.door.RecordReader` says."""
@@ -52,12 +49,10 @@ class EventReader(ABC):
         taken: list[Change | Refused] = []
         for piece in pieces:
             try:
-                change = self.change(piece, message)
+                taken += self.changes(piece, message)
             except Bad as bad:
                 at = piece.number if what == "record" and piece.number is not None else position
                 taken.append(refuse(self.context, origin, at, piece.raw, bad, around))
-            else:
-                taken += [] if change is None else [change]
         return taken
 
     def pieces(self, message: Received, what: str) -> list[Piece]:
@@ -65,9 +60,32 @@ class EventReader(ABC):
         return pieces_of(message, what)
 
     def around(self, message: Received) -> dict[str, str]:
-        """What is needed beside an event's bytes to read it again: the headers, and the key where it is text."""
+        """What is needed beside an event's bytes to read it again: nothing, where they say everything."""
+        return {}
+
+    @abstractmethod
+    def changes(self, piece: Piece, message: Received) -> Sequence[Change]:
+        """The changes of one event; none for an event to skip; `Bad` for one that cannot be taken."""
+
+
+class MappedReader(EventReader):
+    """Takes events of any shape, mapped by file. What is particular to a kind of event is in its `change`."""
+
+    kind: str
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.mapper = EventMapper(_mapping(context, self.kind), context)
+
+    def around(self, message: Received) -> dict[str, str]:
+        """The headers, and the key where it is text."""
         key = key_of(message)
         return dict(message.headers) if key is None else {**message.headers, KEY_HEADER: key}
+
+    def changes(self, piece: Piece, message: Received) -> Sequence[Change]:
+        """The change of one event, where it makes one."""
+        change = self.change(piece, message)
+        return () if change is None else (change,)
 
     @abstractmethod
     def change(self, piece: Piece, message: Received) -> Change | None:

@@ -77,7 +77,6 @@ class EventProgram:
         self._getters = tuple(
             (field, self._getter(field, value), _fixed(value)) for field, value in spec.fields.items()
         )
-        self._stages = frozenset(stage.name for stage in context.config.stages)
         self._watch = FieldWatch(context.drift)
         self._mapped = {
             v.column: field for field, v in spec.fields.items() if v.column and not v.column.startswith("@")
@@ -99,7 +98,7 @@ class EventProgram:
         version = self._version(event, moment)
         fields, nulled = ({}, ()) if op == "delete" else self._fields(event, moment)
         if op != "delete":
-            self._note(event, fields, full=event.complete or op in ("create", "snapshot"))
+            self._watched(event, full=event.complete or op in ("create", "snapshot"))
         return make_change(
             self._context,
             entity=self._entity,
@@ -214,12 +213,8 @@ class EventProgram:
         except Bad:  # what was there before cannot be read, so what is there now is new
             return False
 
-    def _note(self, event: Event, fields: dict[str, Scalar], *, full: bool) -> None:
-        """Tell of what the configuration and the mapping do not know. `full`: the event has all of its record."""
-        stage = fields.get("stage")
-        if self._entity == "opportunity" and stage is not None and self._stages and stage not in self._stages:
-            near = nearest(str(stage), self._stages)
-            self._context.drift.note("unknown_stage", self._entity, f"stage={stage}", stage, near)
+    def _watched(self, event: Event, *, full: bool) -> None:
+        """Tell the watch which fields came. `full`: the event has all of its record."""
         if isinstance(event.data, dict):
             names = {*event.data, *(path for path in self._mapped if walk(event.data, path) is not MISSING)}
             self._watch.saw(self._where, self._entity, names, self._mapped, self._needed, full=full)

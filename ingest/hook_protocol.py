@@ -45,6 +45,16 @@ class HookProtocol(H11Protocol):
         self._done += 1
         super().on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """What comes is no HTTP any more: say so where no answer has begun, and let none begin after it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def _look_at(self) -> None:
         """End the connection of a client that we have waited for all the while since the last look."""
         if self.transport.is_closing():

@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schemas.sources import HookConfig
+from storage.text_file import TextFile, Unreadable
 
 #: As many as are exchanged at once, with room: each costs a hash per request.
 SECRETS_MAX = 16
 FILE_BYTES_MAX = 64 * 1024
 #: How often the file is looked at, at most.
 CHECK_S = 1.0
-
-_Stamp = tuple[int, int, int]  # when it was changed, how long it is, which file it is
 
 
 def variable(source: str) -> str:
@@ -45,19 +44,18 @@ class HookSecrets:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hide` is told each secret as soon as it is known, so that no log shows it; `monotonic` counts seconds."""
-        self._path = None if hook.secret_file is None else home / hook.secret_file
+        self._file = None if hook.secret_file is None else TextFile(home / hook.secret_file, FILE_BYTES_MAX)
         self._variable = variable(source)
         self._hide = hide
         self._environ = environ
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._looked_at: float | None = None
-        self._stamp: _Stamp | None = None
         self._secrets: tuple[bytes, ...] = ()
         self._problem: str | None = None
 
     def __repr__(self) -> str:
-        return f"HookSecrets({self._path or self._variable}, {len(self._secrets)} known)"
+        return f"HookSecrets({self._file.path if self._file else self._variable}, {len(self._secrets)} known)"
 
     def current(self) -> tuple[bytes, ...]:
         """The secrets, any of which counts; none when there is none. The file is looked at once a second at most."""
@@ -74,28 +72,21 @@ class HookSecrets:
         return self._problem
 
     def _refresh(self) -> None:
-        if self._path is None:
+        if self._file is None:
             found = tuple(dict.fromkeys(self._environ.get(self._variable, "").split()))[:SECRETS_MAX]
             self._keep(found, f"{self._variable} is not set; set it to the sender's secret, or name a `secret_file`")
             return
         try:
-            with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-                if stamp == self._stamp:
-                    return
-                text = file.read(FILE_BYTES_MAX).decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
-            self._stamp = None  # whatever it is next, it is read
-            self._keep((), f"{self._path} {why}; put the sender's secret there, one a line")
-            return
-        self._stamp = stamp
-        self._keep(secrets_in(text), f"{self._path} holds no secret; put the sender's secret there, one a line")
+            found, why = secrets_in(self._file.read()), "holds no secret"
+        except Unreadable as error:
+            found, why = (), str(error)
+        self._keep(found, f"{self._file.path} {why}; put the sender's secret there, one a line")
 
     def _keep(self, found: tuple[str, ...], problem: str) -> None:
-        for secret in found:
-            self._hide(secret)
         # An environment may hold bytes that are no text.
-        self._secrets = tuple(secret.encode("utf-8", "surrogateescape") for secret in found)
+        secrets = {secret.encode("utf-8", "surrogateescape"): secret for secret in found}
+        for encoded, secret in secrets.items():
+            if encoded not in self._secrets:
+                self._hide(secret)
+        self._secrets = tuple(secrets)
         self._problem = None if found else problem

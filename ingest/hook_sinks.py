@@ -12,7 +12,7 @@ from ingest.door import Context, Refused
 from ingest.log_messages import LogMessages
 from ingest.topic_quarantine import quarantine_record
 from schemas.base import PlanwatchError
-from schemas.message import MESSAGE_CHANGES, join_changes
+from schemas.message import pack_changes
 from schemas.stack import KafkaConfig
 from storage.kafka_client import (
     REQUEST_TIMEOUT_S,
@@ -81,9 +81,7 @@ class StoreSink:
             changes.setdefault(item.context.tenant, []).extend(item.changes)
             refused.setdefault(item.context.tenant, []).extend(item.refused)
         for tenant, encoded in changes.items():
-            payloads = [
-                join_changes(encoded[at : at + MESSAGE_CHANGES]) for at in range(0, len(encoded), MESSAGE_CHANGES)
-            ]
+            payloads = list(pack_changes(encoded))
             self._unwritten = (tenant, sorted(payloads, key=len)[:1], refused[tenant][:1])
             self._keep(tenant, payloads, refused[tenant])
         self._unwritten = None

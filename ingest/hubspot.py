@@ -7,11 +7,12 @@ again, at whatever attempt, is the same change. Both forms of subscription are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, BinaryIO
+from typing import Any
 
-from ingest.door import Context, Received, Refused, check_time, make_change, refuse
+from ingest.door import Context, Received, check_time, make_change
+from ingest.event_door import EventReader
 from ingest.hubspot_events import Event, associated_company, milliseconds, parse_event
 from ingest.hubspot_fields import (
     CONVERTED,
@@ -22,8 +23,7 @@ from ingest.hubspot_fields import (
     STANDARD,
     object_name,
 )
-from ingest.json_events import Piece, object_of, pieces_of
-from ingest.lines import Line, empty_file, read_lines, text_of
+from ingest.json_events import Piece, object_of
 from ingest.objects import ObjectMap, object_maps
 from ingest.rows import content_event_id
 from ingest.values import Bad, Values, kind_of, show
@@ -34,61 +34,18 @@ from schemas.mapping import Mapping
 REMOVED, CHANGED, GONE = 1, 2, 3
 
 
-class HubSpotDoor:
-    """Reads webhook events; the standard properties of deals, companies, contacts and products need no mapping file."""
-
-    def read(self, origin: str, stream: BinaryIO, context: Context) -> Iterator[Change | Refused]:
-        """The changes of a stream of which each line is an event or an array of them; a `Refused` for what is none."""
-        reader = HubSpotReader(context)
-        line = None
-        for line in read_lines(stream):
-            yield from reader.take_line(line, origin)
-        if line is None:
-            yield refuse(context, origin, 0, b"", empty_file())
-
-    def reader(self, context: Context) -> HubSpotReader:
-        """What takes requests, or the records of a topic."""
-        return HubSpotReader(context)
-
-
-class HubSpotReader:
-    """Events to changes, a message at a time."""
+class HubSpotReader(EventReader):
+    """Events to changes; the standard properties of deals, companies, contacts and products need no mapping file."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        super().__init__(context)
         self._mapping = context.mapping or Mapping()
         self._values = Values(context.config, self._mapping)
         self._objects = object_maps(STANDARD, self._mapping, object_name)
 
-    def take(self, message: Received, origin: str, position: int) -> Sequence[Change | Refused]:
-        """The changes of a message, as `ingest.door.RecordReader` says; a bad event of a batch is refused alone."""
-        try:
-            pieces = pieces_of(message, "record")
-        except Bad as bad:
-            return [refuse(self._context, origin, position, message.body or b"", bad)]
-        return self._taken(pieces, origin, [position if one.number is None else one.number for one in pieces])
-
-    def take_line(self, line: Line, origin: str) -> Sequence[Change | Refused]:
-        """The changes of a line of a file; each event of an array is refused under the line's number."""
-        try:
-            text_of(line)  # a line that was cut off for its length is none, whatever its beginning says
-            pieces = pieces_of(Received(line.raw), "line")
-        except Bad as bad:
-            return [refuse(self._context, origin, line.position, line.raw, bad)]
-        return self._taken(pieces, origin, [line.position] * len(pieces))
-
-    def _taken(self, pieces: Sequence[Piece], origin: str, positions: Sequence[int]) -> list[Change | Refused]:
-        found: list[Change | Refused] = []
-        for piece, position in zip(pieces, positions, strict=True):
-            try:
-                found += self.changes(piece.value)
-            except Bad as bad:
-                found.append(refuse(self._context, origin, position, piece.raw, bad))
-        return found
-
-    def changes(self, body: Any) -> list[Change]:
+    def changes(self, piece: Piece, message: Received) -> Sequence[Change]:
         """The changes of one event; `Bad` for what is no event or of an object that nothing is known of."""
-        event = parse_event(object_of(body), self._values)
+        event = parse_event(object_of(piece.value), self._values)
         known = self._objects.get(event.object)
         if known is None:
             raise Bad(
@@ -98,7 +55,7 @@ class HubSpotReader:
             )
         if known.ignore:
             return []
-        check_time(self._context, event.occurred_at, f"occurredAt of the {event.object}.{event.action} event")
+        check_time(self.context, event.occurred_at, f"occurredAt of the {event.object}.{event.action} event")
         match event.action:
             case "creation":
                 return [self._creation(event, known)]
@@ -126,7 +83,7 @@ class HubSpotReader:
         ours = known.fields.get(CREATED)
         fields: dict[str, Scalar] = {}
         if ours is not None:
-            kind = kind_of(self._context.config, known.entity, ours)
+            kind = kind_of(self.context.config, known.entity, ours)
             fields[ours] = self._values.scalar(kind, event.occurred_at // 1000, "occurredAt")
         return self._change(event, known, event.identifier("objectId"), "create", 0, fields, version=0)
 
@@ -137,7 +94,7 @@ class HubSpotReader:
         record_id = event.identifier("objectId")
         raw = event.body.get("propertyValue")
         if known.fields.get(name) is None:
-            self._context.drift.note("unknown_field", known.entity, f"{event.object}.{name}", raw)
+            self.context.drift.note("unknown_field", known.entity, f"{event.object}.{name}", raw)
             return []
         return self._written(event, known, record_id, name, raw, CHANGED)
 
@@ -180,7 +137,7 @@ class HubSpotReader:
 
     def _scalar(self, object: str, known: ObjectMap, name: str, ours: str, raw: Any) -> Scalar | None:
         what = f"{object}.{name}"
-        kind = kind_of(self._context.config, known.entity, ours)
+        kind = kind_of(self.context.config, known.entity, ours)
         if isinstance(raw, str):
             raw = self._mapping.aliases.get(ours, {}).get(raw, raw)
         if (object, name) == LIFECYCLE and kind == "flag":
@@ -196,7 +153,7 @@ class HubSpotReader:
         try:
             return self._values.flag(raw, what)  # what `aliases` makes of a stage of one's own
         except Bad:
-            self._context.drift.note("unknown_value", known.entity, f"{ours}={raw}", raw)
+            self.context.drift.note("unknown_value", known.entity, f"{ours}={raw}", raw)
             return None
 
     def _percent(self, raw: Any, what: str) -> Decimal:
@@ -223,7 +180,7 @@ class HubSpotReader:
             content = [event.key, fields or {}, nulled]
             event_id = content_event_id(known.entity, record_id, detail or event.action, content)
         return make_change(
-            self._context,
+            self.context,
             entity=known.entity,
             record_id=record_id,
             op=op,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ingest.door import Context, Received, RecordReader, Refused, refuse
 from ingest.values import Bad
-from schemas.message import MESSAGE_CHANGES, encode_change, join_changes
+from schemas.message import Packing, encode_change
 from schemas.stack import KafkaConfig
 from storage.kafka_client import Outgoing
 
@@ -16,11 +16,6 @@ log = logging.getLogger(__name__)
 
 #: The version of the log message's form, in its header `schema`.
 SCHEMA = b"1"
-
-
-def change_bytes_max(config: KafkaConfig) -> int:
-    """Bytes of a change, and of a message, at most: well below what the topic takes, so that none is refused for its size."""
-    return config.message_bytes_max // 2
 
 
 class Taking:
@@ -63,8 +58,7 @@ class Taking:
 class _Message:
     """A message in the making."""
 
-    encoded: list[bytes] = field(default_factory=list)
-    size: int = 0
+    packing: Packing
     newest_ms: int = 0
 
 
@@ -73,25 +67,28 @@ class LogMessages:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._topic = config.topic("changes")
-        self._bytes_max = change_bytes_max(config)
+        self._bytes_max = config.change_bytes_max
         self._making: dict[str, _Message] = {}
 
     def add(self, tenant: str, encoded: bytes, produced_ms: int) -> Iterator[Outgoing]:
         """Take in a change, produced at a time (milliseconds since 1970). Gives the message that is full before it."""
-        message = self._making.setdefault(tenant, _Message())
-        if len(message.encoded) == MESSAGE_CHANGES or message.size + len(encoded) > self._bytes_max:
-            yield self._finished(tenant, message)
-            message = self._making[tenant] = _Message()
-        message.encoded.append(encoded)
-        message.size += len(encoded) + 1
+        message = self._making.get(tenant)
+        if message is None:
+            message = self._making[tenant] = _Message(Packing(self._bytes_max))
+        full = message.packing.add(encoded)
+        if full is not None:
+            yield self._outgoing(tenant, full, message.newest_ms)
+            message.newest_ms = 0
         message.newest_ms = max(message.newest_ms, produced_ms)
 
     def finish(self) -> Iterator[Outgoing]:
         """The messages that are not full; it begins anew."""
         making, self._making = self._making, {}
         for tenant, message in making.items():
-            yield self._finished(tenant, message)
+            last = message.packing.finish()
+            if last is not None:
+                yield self._outgoing(tenant, last, message.newest_ms)
 
-    def _finished(self, tenant: str, message: _Message) -> Outgoing:
-        headers = [("produced_at", str(message.newest_ms).encode()), ("schema", SCHEMA)]
-        return Outgoing(self._topic, tenant.encode(), join_changes(message.encoded), headers)
+    def _outgoing(self, tenant: str, payload: bytes, newest_ms: int) -> Outgoing:
+        headers = [("produced_at", str(newest_ms).encode()), ("schema", SCHEMA)]
+        return Outgoing(self._topic, tenant.encode(), payload, headers)

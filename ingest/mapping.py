@@ -9,14 +9,13 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from ingest.drift import nearest
 from ingest.values import Bad, show
 from schemas.base import PlanwatchError
 from schemas.change import Entity
 from schemas.mapping import FileMapping, Mapping, Value
+from schemas.yaml_text import load_yaml
 
 
 class Vanished(NamedTuple):
@@ -43,13 +42,7 @@ def load_mapping(path: Path) -> Mapping:
         raise PlanwatchError(f"{path}: cannot read the mapping ({error.strerror}); check `mapping`") from error
     except UnicodeDecodeError as error:
         raise PlanwatchError(f"{path}: the mapping is not UTF-8 text; save it as UTF-8") from error
-    try:
-        document = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlanwatchError(f"{path}, line {line}: not valid YAML: {error.problem}") from error
-    except YAMLError as error:
-        raise PlanwatchError(f"{path}: not valid YAML: {error}") from error
+    document = load_yaml(text, str(path), "rt")
     try:
         mapping = Mapping.model_validate({} if document is None else document)
     except ValidationError as error:

@@ -22,19 +22,20 @@ from ingest.refusal_states import (
     RANK,
     Kept,
     RefusalCounts,
+    Refusals,
     RefusalState,
     Tally,
-    quarantined_by_code,
-    quarantined_by_source,
 )
 from schemas.clock import Clock, SystemClock
 from schemas.events import Disposition, Refusal
 from storage.ports import Journal
 
 KIND, DISPOSITION = "quarantine", "quarantine_disposition"
+#: Headers that differ from one attempt to send a request to the next.
+OF_ATTEMPT = ("webhook-timestamp",)
 
 
-class Quarantine:
+class Quarantine(Refusals):
     """Refused input in a journal, each once. RefusalCounts are kept: only what is new since the last count is read."""
 
     def __init__(self, journal: Journal, clock: Clock | None = None) -> None:
@@ -54,18 +55,6 @@ class Quarantine:
         for made in dispositions:
             self._journal.record(DISPOSITION, f"{made.refusal}|{made.state}", made.model_dump_json().encode())
 
-    def count(self) -> int:
-        """How many inputs are in quarantine, open or dropped."""
-        return sum(self.by_code().values())
-
-    def by_source(self) -> dict[str, int]:
-        """How many inputs of each source are in quarantine, open or dropped."""
-        return quarantined_by_source(self.counts())
-
-    def by_code(self) -> dict[tuple[str, str], int]:
-        """How many inputs of each (source, code) are in quarantine, open or dropped."""
-        return quarantined_by_code(self.counts())
-
     def counts(self) -> dict[tuple[str, str], RefusalCounts]:
         """(source, code) → how many refusals stand in which state."""
         with self._lock:
@@ -81,18 +70,18 @@ class Quarantine:
 
     def newest(self, count: int) -> list[Kept]:
         """The last ones that came, in whatever state, at most `count`, the newest first."""
-        return list(reversed(deque(self.kept(), maxlen=count)))
-
-    def items(self) -> Iterator[Refused]:
-        """Everything that was refused, in the order in which it came."""
-        return (kept.refused for kept in self.kept())
+        last = deque(self._journal.items(KIND), maxlen=count)
+        made = self._settled()
+        return [kept_as(key, *_decoded(payload), made) for key, payload in reversed(last)]
 
     def kept(self) -> Iterator[Kept]:
         """Everything that was refused and what became of it, in the order in which it came."""
-        made = settled(Disposition.model_validate_json(payload) for _, payload in self._journal.items(DISPOSITION))
+        made = self._settled()
         for key, payload in self._journal.items(KIND):
-            item, at = _decoded(payload)
-            yield kept_as(key, item, at, made)
+            yield kept_as(key, *_decoded(payload), made)
+
+    def _settled(self) -> dict[str, Disposition]:
+        return settled(Disposition.model_validate_json(payload) for _, payload in self._journal.items(DISPOSITION))
 
 
 def settled(dispositions: Iterator[Disposition]) -> dict[str, Disposition]:
@@ -119,9 +108,15 @@ def _decoded(payload: bytes) -> tuple[Refused, int]:
 
 
 def identity(item: Refused) -> str:
-    """What makes a refusal the same one: source, file name (not its folder), position, code and bytes."""
+    """What makes a refusal the same one: source, file name (not its folder), position, code and bytes.
+
+    Requests stand at no offset, and what they say may be in their headers alone: these count too.
+    """
     digest = hashlib.blake2b(digest_size=16)
     parts = [item.source, item.code, PurePath(item.origin).name, str(item.position)]
+    if item.origin == f"hooks/{item.source}":
+        told = sorted((name, text) for name, text in item.around.items() if name not in OF_ATTEMPT)
+        parts += [text for header in told for text in header]
     for part in [*(text.encode("utf-8", "surrogatepass") for text in parts), item.payload]:
         digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from ingest.door import Refused
@@ -93,14 +95,37 @@ class Tally:
         return {about: RefusalCounts(**found) for about, found in self._counts.items()}
 
 
-def quarantined_by_code(counts: Mapping[tuple[str, str], RefusalCounts]) -> dict[tuple[str, str], int]:
-    """How many inputs of each (source, code) are in quarantine, open or dropped."""
-    return {about: found.quarantined for about, found in counts.items() if found.quarantined}
-
-
 def quarantined_by_source(counts: Mapping[tuple[str, str], RefusalCounts]) -> dict[str, int]:
     """How many inputs of each source are in quarantine, open or dropped."""
-    found: dict[str, int] = {}
-    for (source, _), count in quarantined_by_code(counts).items():
-        found[source] = found.get(source, 0) + count
-    return found
+    found = Counter[str]()
+    for (source, _), each in counts.items():
+        found[source] += each.quarantined
+    return dict(+found)
+
+
+class Refusals(ABC):
+    """What follows from what a quarantine keeps, wherever it keeps it."""
+
+    @abstractmethod
+    def counts(self) -> dict[tuple[str, str], RefusalCounts]:
+        """(source, code) → how many refusals stand in which state."""
+
+    @abstractmethod
+    def kept(self) -> Iterator[Kept]:
+        """Every refusal once and what became of it, in the order in which they came."""
+
+    def items(self) -> Iterator[Refused]:
+        """Every refusal once, in the order in which they came."""
+        return (kept.refused for kept in self.kept())
+
+    def count(self) -> int:
+        """How many inputs are in quarantine, open or dropped."""
+        return sum(self.by_code().values())
+
+    def by_code(self) -> dict[tuple[str, str], int]:
+        """How many inputs of each (source, code) are in quarantine, open or dropped."""
+        return {about: found.quarantined for about, found in self.counts().items() if found.quarantined}
+
+    def by_source(self) -> dict[str, int]:
+        """How many inputs of each source are in quarantine, open or dropped."""
+        return quarantined_by_source(self.counts())

@@ -23,9 +23,10 @@ from ingest.avro_schemas import AvroSchema, AvroSchemas
 from ingest.door import Context, Received, Refused, check_time, make_change, refuse
 from ingest.drift import FieldWatch
 from ingest.lines import empty_file, json_object, read_lines, record_line
+from ingest.objects import ObjectMap
 from ingest.salesforce_commits import CommitTimes
 from ingest.salesforce_header import OVERFLOW, Header, read_header, whole
-from ingest.salesforce_objects import ObjectValues, SalesforceObject, nested, object_maps
+from ingest.salesforce_objects import ObjectValues, nested, salesforce_objects
 from ingest.salesforce_rows import is_table, read_table
 from ingest.values import Bad, show
 from schemas.change import Change, Scalar
@@ -95,7 +96,7 @@ class SalesforceReader:
     def __init__(self, context: Context) -> None:
         self._context = context
         mapping = context.mapping or Mapping()
-        self._objects = object_maps(mapping)
+        self._objects = salesforce_objects(mapping)
         self._values = ObjectValues(context, mapping)
         self._schemas = schemas_of(context)
         self._watch = FieldWatch(context.drift)
@@ -188,7 +189,7 @@ class SalesforceReader:
         return schema
 
     def _fields(
-        self, header: Header, known: SalesforceObject, body: dict[str, Any]
+        self, header: Header, known: ObjectMap, body: dict[str, Any]
     ) -> tuple[dict[str, Scalar], tuple[str, ...]]:
         fields: dict[str, Scalar] = {}
         cleared: set[str] = set()
@@ -198,6 +199,8 @@ class SalesforceReader:
             return {INCOMPLETE: True}, ()
         update = header.op == "update"
         listed = update and bool(header.changed)
+        # Beside a list of what changed, an empty one too, null says that a field did not.
+        nulls_clear = update and body["ChangeEventHeader"].get("changedFields") is None
         for name, ours in known.fields.items():
             changed = listed and header.lists(name)
             if listed and not changed and not header.nulls(name):
@@ -208,7 +211,7 @@ class SalesforceReader:
             elif header.nulls(name) or (value is None and changed):
                 cleared.add(ours)
             elif value is None:
-                if update and given:
+                if nulls_clear and given:
                     cleared.add(ours)
             else:
                 scalar = self._values.scalar(header.object, known.entity, name, ours, value, partial=update)

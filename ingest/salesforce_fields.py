@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from schemas.change import Entity
-
-
-class ObjectMap(NamedTuple):
-    """A Salesforce object: our entity, and our field by the object's own."""
-
-    entity: Entity
-    fields: dict[str, str]
-
+from ingest.objects import ObjectMap
 
 #: `__c` fields are custom in Salesforce; these names are the ones that need no mapping file.
 STANDARD: dict[str, ObjectMap] = {

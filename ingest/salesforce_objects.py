@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, get_args
+from typing import Any
 
 from ingest.door import Context
+from ingest.objects import ObjectMap, object_maps
 from ingest.salesforce_fields import INVERTED, STANDARD
 from ingest.values import Bad, Values, kind_of, show
-from schemas.base import PlanwatchError
 from schemas.change import Entity, Scalar
 from schemas.mapping import Mapping
 
-ENTITIES = get_args(Entity)
 
+def salesforce_objects(mapping: Mapping) -> dict[str, ObjectMap]:
+    """The standard objects with what the mapping adds; a field may be nested ("BillingAddress.City").
 
-@dataclass(frozen=True)
-class SalesforceObject:
-    """How one Salesforce object is read: our field by the object's own, which may be nested ("BillingAddress.City")."""
-
-    entity: Entity
-    fields: dict[str, str]
-    ignore: bool
-
-
-def object_maps(mapping: Mapping) -> dict[str, SalesforceObject]:
-    """The standard objects, with what the mapping adds; `PlanwatchError` for an object without entity."""
-    objects = {name: SalesforceObject(item.entity, dict(item.fields), ignore=False) for name, item in STANDARD.items()}
-    for name, custom in mapping.entities.items():
-        standard = objects.get(name)
-        entity = custom.entity or (standard.entity if standard else None)
-        if entity is None and not custom.ignore:
-            raise PlanwatchError(
-                f"the mapping's entities.{name}: say which `entity` it is; one of {', '.join(ENTITIES)}"
-            )
-        # A field that the mapping names takes the place of the standard one for the same thing.
-        replaced = set(custom.fields.values())
-        kept = {k: v for k, v in (standard.fields if standard else {}).items() if v not in replaced}
-        objects[name] = SalesforceObject(entity or "opportunity", {**kept, **custom.fields}, ignore=custom.ignore)
-    return objects
+    Raises PlanwatchError for an object without entity.
+    """
+    return object_maps(STANDARD, mapping)
 
 
 class ObjectValues:

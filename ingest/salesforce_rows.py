@@ -21,16 +21,19 @@ from ingest.csv_rows import read_rows
 from ingest.door import Context, Refused, check_time, make_change, refuse
 from ingest.drift import nearest
 from ingest.lines import text_of
+from ingest.objects import ObjectMap
 from ingest.rows import content_event_id
 from ingest.salesforce_commits import CommitTimes
 from ingest.salesforce_fields import STANDARD
-from ingest.salesforce_objects import ObjectValues, SalesforceObject, object_maps
+from ingest.salesforce_objects import ObjectValues, salesforce_objects
 from ingest.values import Bad, show
 from schemas.change import SEQUENCE_MAX, Change, Scalar
 from schemas.mapping import Mapping
 from schemas.records import INCOMPLETE
 
 ID = "Id"
+#: The origin of a refused record that was fetched and not in a file: this and the name of its object.
+FETCHED = "Salesforce "
 MODIFIED = ("SystemModstamp", "LastModifiedDate")
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_.]*", re.ASCII)
 _ADDRESS = "Address"
@@ -84,7 +87,7 @@ class RowReader:
     def __init__(self, context: Context) -> None:
         self._context = context
         mapping = context.mapping or Mapping()
-        self.objects = object_maps(mapping)
+        self.objects = salesforce_objects(mapping)
         self._values = ObjectValues(context, mapping)
 
     def object_of(self, given: str | None, file_name: str) -> str:
@@ -156,7 +159,7 @@ class RowReader:
         return moment
 
     def _fields(
-        self, name: str, known: SalesforceObject, row: Map[str, Any], *, whole: bool
+        self, name: str, known: ObjectMap, row: Map[str, Any], *, whole: bool
     ) -> tuple[dict[str, Scalar], tuple[str, ...]]:
         fields: dict[str, Scalar] = {}
         cleared: set[str] = set()

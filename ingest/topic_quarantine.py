@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from ingest.door import PAYLOAD_BYTES_MAX, Refused
 from ingest.quarantine import decode_record, encode_refused, identity, kept_as, settled
-from ingest.refusal_states import Kept, RefusalCounts, Tally, quarantined_by_code, quarantined_by_source
+from ingest.refusal_states import Kept, RefusalCounts, Refusals, Tally
 from schemas.base import PlanwatchError
 from schemas.events import Disposition
 from schemas.stack import KafkaConfig
@@ -20,7 +20,8 @@ from storage.kafka_client import Outgoing, close_producer, describe, producer, s
 from storage.kafka_log import PartitionReader, Record, partition_of
 from storage.kafka_topics import partitions_of
 
-READ_RECORDS = 1_000
+#: Read and written at a time; each may hold a request of 1 MiB.
+READ_RECORDS = 100
 #: What a refusal is besides its bytes: names, the reason and JSON.
 FRAME_BYTES = 16 * 1024
 REASON_CHARS_MAX = 2_000
@@ -29,9 +30,14 @@ AROUND_CHARS_MAX = 4_000
 NEWEST_MAX, NEWEST_BYTES = 50, 2_048
 
 
+def payload_room(config: KafkaConfig) -> int:
+    """How many of a refusal's own bytes a record of the topic holds."""
+    return (config.message_bytes_max - FRAME_BYTES) * 3 // 4
+
+
 def quarantine_record(config: KafkaConfig, tenant: str, item: Refused) -> Outgoing:
     """A refusal as a record for the quarantine topic, cut so that the topic takes it."""
-    room = min(PAYLOAD_BYTES_MAX, (config.message_bytes_max - FRAME_BYTES) * 3 // 4)
+    room = payload_room(config)
     cut = replace(
         item,
         payload=item.payload[:room],
@@ -47,7 +53,7 @@ def disposition_record(config: KafkaConfig, made: Disposition) -> Outgoing:
     return Outgoing(config.topic("quarantine"), made.tenant.encode(), made.model_dump_json().encode())
 
 
-class TopicQuarantineCounts:
+class TopicQuarantineCounts(Refusals):
     """What the quarantine topic holds of one tenant, each refusal once however often it was written.
 
     Known are the counts, the identities (see `ingest.refusal_states.Tally`) and the beginnings of the newest refusals;
@@ -81,18 +87,6 @@ class TopicQuarantineCounts:
         with self._lock:
             return len(self._tally)
 
-    def count(self) -> int:
-        """How many inputs are in quarantine, open or dropped."""
-        return sum(self.by_code().values())
-
-    def by_source(self) -> dict[str, int]:
-        """How many inputs of each source are in quarantine, open or dropped."""
-        return quarantined_by_source(self.counts())
-
-    def by_code(self) -> dict[tuple[str, str], int]:
-        """How many inputs of each (source, code) are in quarantine, open or dropped."""
-        return quarantined_by_code(self.counts())
-
     def counts(self) -> dict[tuple[str, str], RefusalCounts]:
         """(source, code) → how many refusals stand in which state."""
         with self._lock:
@@ -106,10 +100,6 @@ class TopicQuarantineCounts:
         with self._lock:
             found = list(reversed(self._newest))[:count]
             return [kept._replace(state=self._tally.state(kept.id)) for kept in found]
-
-    def items(self) -> Iterator[Refused]:
-        """Every refusal once, in the order in which they came, read from the topic anew."""
-        return (kept.refused for kept in self.kept())
 
     def kept(self) -> Iterator[Kept]:
         """Every refusal once and what became of it, in the order in which they came, read from the topic anew.

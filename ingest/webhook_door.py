@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from ingest.door import Received
-from ingest.event_door import EventReader
+from ingest.event_door import MappedReader
 from ingest.event_mapping import bounded_id
 from ingest.event_paths import Event
 from ingest.json_events import Piece, object_of
@@ -15,7 +15,7 @@ from schemas.change import Change
 MESSAGE_ID = "webhook-id"
 
 
-class WebhookReader(EventReader):
+class WebhookReader(MappedReader):
     """Events to changes. The envelope (`@name`) is the headers."""
 
     kind = "webhook"

@@ -7,17 +7,16 @@ from functools import partial
 
 from ingest.bridge import Bridge
 from ingest.bridge_batch import Route, Tally
-from ingest.door import RECORD_DOORS, Context
+from ingest.door import RECORD_DOORS
 from planwatch import logs
 from planwatch.drifting import drift_keeper
 from planwatch.home import Home
-from planwatch.ingesting import find_mapping
+from planwatch.ingesting import context_of
 from planwatch.logs import fields
 from planwatch.metrics import Metrics
 from planwatch.ops import OpsServer, Problem
 from planwatch.roles import begin, every, kafka_of, made_metrics, ops_of, stopped_by_signals
 from schemas.base import PlanwatchError
-from schemas.clock import SystemClock
 
 log = logging.getLogger("planwatch.bridge")
 
@@ -31,8 +30,7 @@ def routes_of(home: Home) -> dict[str, Route]:
     """
     routes: dict[str, Route] = {}
     for tenant in home.tenants().values():
-        config = tenant.config
-        for name, source in config.sources.items():
+        for name, source in tenant.config.sources.items():
             if source.topic is None:
                 continue
             where = f"{tenant.path / 'planwatch.yaml'}: sources.{name}"
@@ -41,8 +39,7 @@ def routes_of(home: Home) -> dict[str, Route]:
                 raise PlanwatchError(f"{where}: a source of kind {source.kind} does not come through a topic.")
             if source.topic in routes:
                 raise PlanwatchError(f"{where}: the topic {source.topic} is another source's already.")
-            context = Context(config.tenant, name, config, find_mapping(tenant, name, None), SystemClock(), tenant.path)
-            routes[source.topic] = Route(context, door)
+            routes[source.topic] = Route(context_of(tenant, name), door)
     return routes
 
 

@@ -36,6 +36,14 @@ CsvFile = Annotated[
     str | None,
     typer.Option("--csv", help="Write the table to this CSV file, for a spreadsheet; - is standard output."),
 ]
+#: What to do after `init`, by example.
+NEXT = {
+    "demo": "planwatch run",
+    "hubspot": "set PLANWATCH_HUBSPOT_SECRET to the client secret of your HubSpot app, then planwatch serve, and beside it "
+    "planwatch run for the board (docs/hubspot.md)",
+    "stack": "planwatch native up, then planwatch stack",
+}
+NEXT_FOR_FILES = "planwatch ingest csv YOUR-FILES, then planwatch status, then planwatch run"
 Where = Annotated[list[str] | None, typer.Option(help="Only this scope: DIM=VALUE. May be repeated.")]
 
 
@@ -93,12 +101,15 @@ def init(
             shutil.copyfile(file, target)
             written.append(file.name)
     console.print(f"Wrote {', '.join(written) or 'nothing'} in {home.resolve()}.", highlight=False, soft_wrap=True)
-    console.print("Next: planwatch ingest csv YOUR-FILES, then planwatch status, then planwatch run.", soft_wrap=True)
+    console.print(f"Next: {NEXT.get(example, NEXT_FOR_FILES)}.", highlight=False, soft_wrap=True)
 
 
 @app.command()
 def ingest(
-    kind: Annotated[str, typer.Argument(help="csv, field-history or salesforce.")],
+    kind: Annotated[
+        str,
+        typer.Argument(help="csv, field-history, salesforce, hubspot, debezium, cloudevents or webhook."),
+    ],
     paths: Annotated[list[str], typer.Argument(help="Files or folders; - is standard input.")],
     mapping: Annotated[Path | None, typer.Option(help="How columns are named; else the configured mapping.")] = None,
     source: Annotated[
@@ -107,16 +118,23 @@ def ingest(
     object_name: Annotated[
         str | None, typer.Option("--object", help="salesforce: of which object the rows are; else by the file's name.")
     ] = None,
+    count: Annotated[
+        bool,
+        typer.Option(help="Count what is applied, duplicate and stale, for which the state of all records is made."),
+    ] = True,
     json: JsonFlag = False,
 ) -> None:
-    """Take in a CRM's export. Rows that cannot be read go to the quarantine with their reason; the rest goes in."""
+    """Take in files: a CRM's export, or events as JSON lines.
+
+    What cannot be read goes to the quarantine with its reason; the rest goes in.
+    """
     from ingest import DOORS
     from planwatch.ingesting import ingest as take_in
 
     if kind not in DOORS:
         raise PlanwatchError(f"There is no door «{kind}». There are: {', '.join(DOORS)}.")
     with errors.status("Reading …") if sys.stderr.isatty() else nullcontext():
-        summary = take_in(open_store(), kind, paths, mapping, source, object_name)
+        summary = take_in(open_store(), kind, paths, mapping, source, object_name, counted=count)
     for refused in summary.refused:
         place = f"{refused.origin}, line {refused.position}" if refused.position else refused.origin
         errors.print(f"{place}: {refused.reason}", highlight=False, soft_wrap=True, markup=False)
@@ -127,12 +145,9 @@ def ingest(
     if json:
         print_json(summary.as_json())
     else:
-        console.print(
-            f"received {summary.received:,} = applied {summary.applied:,} + duplicate {summary.duplicate:,}"
-            f" + stale {summary.stale:,} + quarantined {summary.quarantined:,}   ({summary.seconds:.1f} s)",
-            highlight=False,
-            soft_wrap=True,
-        )
+        parts = " + ".join(f"{outcome} {count:,}" for outcome, count in summary.outcomes.items())
+        line = f"received {summary.received:,} = {parts}   ({summary.seconds:.1f} s)"
+        console.print(line, highlight=False, soft_wrap=True)
     if summary.received and summary.received == summary.quarantined:
         raise typer.Exit(3)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from planwatch.cli_common import open_store
+from planwatch.cli_common import OpsPort, open_home, open_store
 from planwatch.printing import console
 from schemas.base import PlanwatchError
 
@@ -36,19 +36,11 @@ def refetch(
         raise typer.Exit(1)
 
 
-def subscribe() -> None:
-    """Follow the channels of change events that sources name, until Ctrl-C. `planwatch run` does so by itself."""
-    from planwatch.roles import stopped_by_signals
-    from planwatch.salesforce_channels import subscriptions
-    from planwatch.subscribing import subscribed
+def subscribe(ops_port: OpsPort = None) -> None:
+    """Follow the channels of change events that sources name. `planwatch run` does so too. SIGTERM ends it cleanly."""
+    from planwatch.salesforce_channels import subscribe as go
 
-    store = open_store()
-    names = subscribed(store.home)
-    if not names:
-        raise PlanwatchError("No source subscribes to anything. Set salesforce.channels of a source in planwatch.yaml.")
-    with stopped_by_signals() as stop, subscriptions(store, names, stop):
-        console.print(f"Following {', '.join(names)}.", highlight=False, soft_wrap=True, markup=False)
-        stop.wait()
+    go(open_home(), ops_port)
 
 
 def add_salesforce_to(sources_app: typer.Typer) -> None:

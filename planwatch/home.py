@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
 from processors.query import Catalogue, catalogue
 from schemas.base import PlanwatchError
 from schemas.config import Config
 from schemas.measures import MeasureFile
 from schemas.plan import Plan
+from schemas.yaml_text import load_yaml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,18 +41,20 @@ class Settings(BaseSettings, Config):
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file as plain data. Raises PlanwatchError with file and line."""
     try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise PlanwatchError(f"{path}: there is no such file. `planwatch init` writes one.") from None
     except UnicodeDecodeError:
         raise PlanwatchError(f"{path}: this is not UTF-8 text.") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlanwatchError(f"{path}, line {line}: {error.problem}.") from None
+    data = load_yaml(text, str(path))
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise PlanwatchError(f"{path}: expected settings («name: value»), found {type(data).__name__}.")
+    if strange := [name for name in data if not isinstance(name, str)]:
+        raise PlanwatchError(
+            f"{path}: {str(strange[0])[:80]!r} is not the name of a setting; remove it or put it in quotes."
+        )
     return data
 
 

@@ -156,6 +156,8 @@ class Pipeline:
             if self.state.position:
                 self._judge_now()
                 self.version += 1
+            else:
+                self._judge_doors()
         self.engine.flush(self.store.clock.now(), wait_s)
 
     def take(self, messages: Sequence[Message]) -> None:
@@ -255,6 +257,18 @@ class Pipeline:
         if transitions or at - self._saved_at >= MINUTE_US:
             self._save(self.cursor)
 
+    def _judge_doors(self) -> None:
+        """Before the first message of the log: what is known without it, which is what the doors have refused.
+
+        Only where there is such: what comes first into an empty log may be history, which is judged at its own time.
+        """
+        at = max(self._now(), self.cursor.at)  # 0 where time comes from the log, which has not begun
+        inputs = self._inputs()
+        missed = any(missed_events(self.store.quarantine.counts()))
+        if at and not self.cursor.position and (inputs or missed) and self._alert((), at, inputs):
+            self._save(self.cursor)
+            self.version += 1
+
     def _judge(self, at: int, position: int | None, grains: Sequence[str] = ("day", "minute")) -> list[Alert]:
         """Status of every running target at an instant → points, alerts, whoever else listens.
 
@@ -287,7 +301,7 @@ class Pipeline:
             now=at,
             statuses=tuple(running),
             slipped=tuple(self._slips),
-            sources=tuple(self.sources()),
+            sources=tuple(self.sources()) if self.state.position else (),  # who was never heard is not silent yet
             missed=tuple(missed_events(self.store.quarantine.counts())),
             inputs=inputs,
         )

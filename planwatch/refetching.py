@@ -13,10 +13,10 @@ from functools import partial
 from ingest.door import Context, Refused, make_change, refuse
 from ingest.refusal_states import Kept
 from ingest.salesforce import Overflow, SalesforceReader
-from ingest.salesforce_rows import RowReader
+from ingest.salesforce_rows import FETCHED, ID, RowReader
 from ingest.values import Bad
 from planwatch.home import Home
-from planwatch.ingesting import find_mapping
+from planwatch.ingesting import context_of
 from planwatch.logs import described, fields
 from planwatch.store import Store
 from planwatch.wiring import QuarantineStore
@@ -36,6 +36,8 @@ RECORDS_MAX = 500
 BATCH_CHANGES = 500
 EVERY_S = 300.0
 OVERFLOW, BY = "gap_overflow", "refetch"
+#: What can be so for one object or record alone; anything else stops a round.
+OF_AN_OBJECT = ("forbidden", "refused", "absent")
 
 States = Callable[[], AbstractContextManager[State]]
 
@@ -92,7 +94,8 @@ class Refetcher:
         done = Round(self._context.source)
         try:
             for kept, overflow in self._overflows():
-                self._resolve(kept, overflow, done)
+                with self._stepping_over(done):
+                    self._resolve(kept, overflow, done)
             with self._states() as state:
                 due = [item for item in waiting(state) if item.source == self._context.source]
             still = set(due)
@@ -104,11 +107,22 @@ class Refetcher:
             done.problem = str(error)
         return done
 
+    @contextmanager
+    def _stepping_over(self, done: Round) -> Iterator[None]:
+        """What is wrong with one object must not hold up the others. It is said, and tried again in the next round."""
+        try:
+            yield
+        except RefetchFailed as error:
+            if error.kind not in OF_AN_OBJECT:
+                raise
+            done.problem = str(error)
+
     def resync(self, name: str, version: int, at: int) -> int:
         """Fetch every record of an object; gives how many changes that made.
 
         `version`: a commit that was over when this began, and `at` its time. Records known until it that are not among
-        those fetched are marked, so that each is asked for by its id and found to be gone.
+        those fetched are marked, so that each is asked for by its id and found to be gone. So are those that cannot be
+        taken yet: they are asked for until they can.
         """
         entity = self._rows.objects[name].entity
         with self._states() as state:
@@ -127,8 +141,9 @@ class Refetcher:
             try:
                 change = self._rows.change(name, row, version, whole=True)
             except Bad as bad:
-                missing.discard(str(row.get("Id")))
                 self._quarantine.add([self._refusal(name, row, bad)])
+                if record_id := str(row.get(ID) or ""):
+                    missing.add(record_id)
             else:
                 missing.discard(change.record_id)
                 yield change
@@ -137,7 +152,9 @@ class Refetcher:
         found: list[Change] = []
         try:
             for item in due:
-                change = self._fetched(item, done)
+                change = None
+                with self._stepping_over(done):
+                    change = self._fetched(item, done)
                 if change is None:
                     self._tried[item] = self._tried.get(item, 0) + 1
                     continue
@@ -148,14 +165,21 @@ class Refetcher:
                 self._append(found)
 
     def _fetched(self, item: Waiting, done: Round) -> Change | None:
-        """The snapshot of a record, or its end; none where it cannot be taken, which is in the quarantine then."""
+        """The snapshot of a record, or its end; none where it cannot be taken, which is in the quarantine then.
+
+        Raises RefetchFailed. An object that is not there says nothing about a record: it may only be hidden from us.
+        """
+        absent: RefetchFailed | None = None
+        asked = False
         for name in self._objects(item.entity):
             try:
                 row = self._port.fetch(name, item.record_id)
             except RefetchFailed as error:
-                if error.kind == "absent":
-                    continue
-                raise
+                if error.kind != "absent":
+                    raise
+                absent = error
+                continue
+            asked = True
             if row is None:
                 continue
             try:
@@ -166,6 +190,8 @@ class Refetcher:
                 return None
             done.fetched += 1
             return change
+        if absent is not None and not asked:
+            raise absent
         done.gone += 1
         return make_change(
             self._context,
@@ -228,7 +254,7 @@ class Refetcher:
 
     def _refusal(self, name: str, row: object, bad: Bad) -> Refused:
         payload = json.dumps(row, default=str, sort_keys=True).encode()
-        return refuse(self._context, f"Salesforce {name}", 0, payload, bad)
+        return refuse(self._context, f"{FETCHED}{name}", 0, payload, bad)
 
 
 def _entity(rows: RowReader, entity: str) -> Entity:
@@ -244,14 +270,6 @@ def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
             batch = []
     if batch:
         yield batch
-
-
-def context_of(store: Store, source: str) -> Context:
-    """What the salesforce door needs to know of a configured source."""
-    home = store.home
-    return Context(
-        home.config.tenant, source, home.config, find_mapping(home, source, None), store.clock, home=home.path
-    )
 
 
 def fetchable(home: Home) -> list[str]:
@@ -270,7 +288,7 @@ class Refetching:
         self._open: list[SalesforceRest] = []
         self.refetchers: dict[str, Refetcher] = {}
         for source in sources:
-            context = context_of(store, source)
+            context = context_of(store.home, source, store.clock)
             setting = f"sources.{source}.salesforce"
             settings = context.config.sources[source].salesforce
             port = rest_of(settings, setting, store.home.path, RowReader(context).columns)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from planwatch import logs
 from planwatch.commits import commit_times
-from planwatch.refetching import Refetching, States, context_of
+from planwatch.home import Home
+from planwatch.ingesting import context_of
+from planwatch.logs import fields
+from planwatch.ops import OpsServer, Problem
+from planwatch.refetching import Refetching, States
+from planwatch.roles import begin, made_metrics, ops_of, stopped_by_signals
 from planwatch.store import Store
-from planwatch.subscribing import Stores, Subscription
+from planwatch.subscribing import Stores, Subscription, subscribed
 from schemas.base import PlanwatchError
 from storage.lease import Lease
 from storage.ports import Journal
 from storage.salesforce_pubsub import SalesforcePubSub
 from storage.salesforce_rest import Token, checked_url
 from storage.sqlite_journal import SqliteJournal
+
+log = logging.getLogger("planwatch.subscribe")
 
 JOIN_S = 5.0
 _SCHEMA_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
@@ -30,13 +39,14 @@ class Running(NamedTuple):
 
     port: SalesforcePubSub
     refetching: Refetching
+    channels: list[Subscription]
     threads: list[threading.Thread]
 
 
 @contextmanager
 def subscriptions(
     store: Store, sources: Sequence[str], stop: threading.Event, states: States | None = None
-) -> Iterator[None]:
+) -> Iterator[list[Running]]:
     """Subscriptions of these sources, at work until the end of the block, which must set `stop` before.
 
     Raises PlanwatchError where settings are missing, or where another process has these subscriptions.
@@ -48,7 +58,7 @@ def subscriptions(
     try:
         for source in sources:
             running.append(_begin(store, source, stop, states))
-        yield
+        yield running
     finally:
         stop.set()
         for item in running:
@@ -78,14 +88,42 @@ def _begin(store: Store, source: str, stop: threading.Event, states: States | No
         commits = commit_times(store, source)
         return commits.latest, commits.newest
 
+    context = context_of(home, source, store.clock)
     stores = Stores(store.append, store.quarantine, journal_of(store))
-    threads = []
+    channels, threads = [], []
     for channel in settings.channels:
-        one = Subscription(context_of(store, source), channel, port, stores, refetching.refetchers[source], known)
+        one = Subscription(context, channel, port, stores, refetching.refetchers[source], known)
         thread = threading.Thread(target=one.run, args=(stop,), name=f"planwatch-{source}-{channel}", daemon=True)
         thread.start()
+        channels.append(one)
         threads.append(thread)
-    return Running(port, refetching, threads)
+    return Running(port, refetching, channels, threads)
+
+
+def subscribe(home: Home, ops_port: int | None) -> None:
+    """Follow the channels of a home and of its tenants until SIGTERM or SIGINT. Raises PlanwatchError where there are none."""
+    begin(home)
+    sources = {tenant.config.tenant: (tenant, subscribed(tenant)) for tenant in home.tenants().values()}
+    if not any(names for _, names in sources.values()):
+        raise PlanwatchError(
+            f"{home.path / 'planwatch.yaml'}: no source has a channel. Set `salesforce.channels` under a source."
+        )
+    running: list[Running] = []
+    ops = OpsServer(ops_of(home, ops_port), made_metrics("subscribe"), lambda: _problems(running))
+    with stopped_by_signals() as stop, ExitStack() as stack:
+        stack.callback(ops.stop)
+        logs.adopt()
+        ops.start()
+        for tenant, names in sources.values():
+            running += stack.enter_context(subscriptions(Store(tenant), names, stop))
+            for name in names:
+                log.info("channels are followed", extra=fields(tenant=tenant.config.tenant, source=name))
+        stop.wait()
+    log.info("subscribe stopped")
+
+
+def _problems(running: Sequence[Running]) -> list[Problem]:
+    return [Problem(one.channel, one.problem) for item in running for one in item.channels if one.problem]
 
 
 def journal_of(store: Store) -> Journal:

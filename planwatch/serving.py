@@ -9,18 +9,17 @@ from collections.abc import Iterator, Sequence
 
 from boards.threaded import ThreadedServer, Words
 from ingest import RECORD_DOORS
-from ingest.door import Context
 from ingest.hook_protocol import settings
 from ingest.hook_queue import HookQueue
 from ingest.hook_secrets import HookSecrets
 from ingest.hook_server import Hook, create_app, paths_of
 from ingest.hook_sinks import KafkaSink, Sink, StoreSink, Taken
-from ingest.log_messages import Taking, change_bytes_max
+from ingest.log_messages import Taking
 from ingest.signatures import allowed_signatures
 from planwatch import logs
 from planwatch.drifting import drift_keeper
 from planwatch.home import Home
-from planwatch.ingesting import find_mapping
+from planwatch.ingesting import context_of
 from planwatch.logs import fields
 from planwatch.metrics import Metrics
 from planwatch.ops import Health, OpsServer, Problem
@@ -29,7 +28,7 @@ from planwatch.roles import begin, every, made_metrics, ops_of, stopped_by_signa
 from planwatch.store import Store
 from schemas.base import PlanwatchError
 from schemas.clock import SystemClock
-from schemas.sources import SourceConfig
+from schemas.sources import ServeConfig, SourceConfig
 
 log = logging.getLogger("planwatch.serve")
 
@@ -62,6 +61,16 @@ def serve(home: Home, host: str | None, port: int | None, ops_port: int | None) 
     log.info("serve stopped", extra=fields(accepted=served.accepted, quarantined=served.quarantined))
 
 
+def bounded(home: Home) -> ServeConfig:
+    """The bounds of the server; a body is never larger than what the quarantine topic keeps whole, should it be refused."""
+    kafka, config = home.config.kafka, home.config.serve
+    if kafka is None:
+        return config
+    from ingest.topic_quarantine import payload_room
+
+    return config.model_copy(update={"body_bytes_max": min(config.body_bytes_max, payload_room(kafka))})
+
+
 class WebhookServer:
     """The hooks of a home and of its tenants, answered while it is entered. `url` is known before.
 
@@ -69,7 +78,7 @@ class WebhookServer:
     """
 
     def __init__(self, home: Home, metrics: Metrics, host: str | None = None, port: int | None = None) -> None:
-        config = home.config.serve
+        config = bounded(home)
         self._metrics = metrics
         self.accepted = self.quarantined = 0
         hooks = list(hooks_of(home))
@@ -143,10 +152,9 @@ def hooks_of(home: Home) -> Iterator[Hook]:
     Raises PlanwatchError for a name that cannot stand in an address, and for a kind that does not come by request.
     """
     kafka = home.config.kafka
-    bytes_max = None if kafka is None else change_bytes_max(kafka)
+    bytes_max = None if kafka is None else kafka.change_bytes_max
     for tenant in home.tenants().values():
-        config = tenant.config
-        for name, source in config.sources.items():
+        for name, source in tenant.config.sources.items():
             if source.hook is None:
                 continue
             where = f"{tenant.path / 'planwatch.yaml'}: sources.{name}"
@@ -155,7 +163,7 @@ def hooks_of(home: Home) -> Iterator[Hook]:
                 raise PlanwatchError(f"{where}: a source of kind {source.kind} does not come by request.")
             if not NAME.fullmatch(name):
                 raise PlanwatchError(f"{where}: a source with a hook needs a name of letters, digits and . _ - only.")
-            context = Context(config.tenant, name, config, find_mapping(tenant, name, None), SystemClock(), tenant.path)
+            context = context_of(tenant, name)
             yield Hook(
                 Taking(context, door.reader(context), bytes_max),
                 source.hook,

@@ -13,6 +13,7 @@ from planwatch.doctor_stack import source_topics
 from planwatch.home import Home
 from planwatch.printing import console, errors
 from planwatch.roles import kafka_of, stopped_by_signals
+from planwatch.subscribing import subscribed
 from planwatch.watching import watched_sources
 from storage import influx_admin
 from storage.backoff import backoff_s
@@ -100,13 +101,16 @@ def run_stack(home: Home, workers: int, speed: float | None) -> None:
 
 
 def roles_of(home: Home, workers: int, speed: float | None) -> list[Role]:
-    """The roles of a stack: one for hooks and one for watched folders where a source has them, a simulator at its speed."""
+    """The roles of a stack: those for hooks, watched folders and channels where a source has some, a simulator at its speed."""
     roles = [Role("bridge", ("bridge",)), Role("board", ("board",)), Role("scheduler", ("scheduler",))]
     roles += [Role(f"worker {n + 1}", ("worker",)) for n in range(workers)]
-    if any(source.hook is not None for tenant in home.tenants().values() for source in tenant.config.sources.values()):
+    tenants = home.tenants().values()
+    if any(source.hook is not None for tenant in tenants for source in tenant.config.sources.values()):
         roles.append(Role("serve", ("serve",)))
-    if any(watched_sources(tenant) for tenant in home.tenants().values()):
+    if any(map(watched_sources, tenants)):
         roles.append(Role("watch", ("watch",)))
+    if any(map(subscribed, tenants)):
+        roles.append(Role("subscribe", ("sources", "subscribe")))
     if speed is not None:
         roles.append(Role("simulator", ("simulate", "--speed", str(speed))))
     return roles

@@ -11,7 +11,7 @@ from processors.snapshot import ForeignSnapshot, load
 from processors.state import State
 from schemas.change import Change
 from schemas.clock import Clock, SystemClock
-from schemas.message import decode_changes, decode_message, encode_changes, split_changes
+from schemas.message import decode_changes, decode_message, encode_change, pack_changes
 from storage.ports import Entry, Message
 
 
@@ -25,7 +25,9 @@ class Store:
 
     def append(self, changes: Sequence[Change]) -> int:
         """Write changes to the log in messages of bounded size; durable when it returns."""
-        payloads = [encode_changes(part) for part in split_changes(changes)]
+        kafka = self.home.config.kafka
+        bytes_max = None if kafka is None else kafka.change_bytes_max
+        payloads = list(pack_changes(map(encode_change, changes), bytes_max))
         return self.log.append(payloads) if payloads else self.log.end()
 
     def decoded(self, entries: Iterable[Entry]) -> list[Message]:

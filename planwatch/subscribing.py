@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from ingest.door import Context, Received, Refused
 from ingest.salesforce import SalesforceReader
-from ingest.salesforce_objects import object_maps
+from ingest.salesforce_objects import salesforce_objects
 from planwatch.home import Home
 from planwatch.logs import described, fields
-from planwatch.refetching import Refetcher
+from planwatch.refetching import OF_AN_OBJECT, Refetcher
 from planwatch.wiring import QuarantineStore
 from schemas.change import Change
 from schemas.mapping import Mapping
@@ -61,7 +61,9 @@ class Subscription:
         refetcher: Refetcher | None,
         known: Known,
     ) -> None:
-        self._context, self._channel, self._port, self._stores = context, channel, port, stores
+        self._context, self._port, self._stores = context, port, stores
+        self.channel = channel
+        self.problem = ""  # why no events come now
         self._refetcher, self._known = refetcher, known
         self._reader = SalesforceReader(context)
         self._key = f"{context.tenant}|{context.source}|{channel}"
@@ -75,13 +77,13 @@ class Subscription:
             except Exception as error:
                 failures += 1
                 foreseen = isinstance(error, RefetchFailed)
-                facts = fields(
-                    channel=self._channel, reason=str(error) if foreseen else described(error), failures=failures
-                )
+                self.problem = str(error) if foreseen else described(error)
+                facts = fields(channel=self.channel, reason=self.problem, failures=failures)
                 log.error(
                     "the subscription failed, and is tried again", extra=facts, exc_info=None if foreseen else error
                 )
             else:
+                self.problem = ""
                 failures = 0 if taken else failures + 1
             stop.wait(jittered_s(max(failures, 1), RETRY_FIRST_S, RETRY_MAX_S))
 
@@ -92,15 +94,16 @@ class Subscription:
         """
         replay_id = self._stores.journal.get(REPLAY, self._key)
         try:
-            return self._take_all(self._port.subscribe(self._channel, replay_id), stop)
+            return self._take_all(self._port.subscribe(self.channel, replay_id), stop)
         except ReplayExpired:
             self._expired(replay_id)
-            return self._take_all(self._port.subscribe(self._channel, None), stop)
+            return self._take_all(self._port.subscribe(self.channel, None), stop)
 
     def _take_all(self, events: Iterator[ChannelEvent], stop: threading.Event) -> int:
         taken, batch = 0, list[ChannelEvent]()
         made_up = not self._notices()
         for event in events:
+            self.problem = ""
             batch.append(event)
             taken += bool(event.body)
             if not event.body or len(batch) >= BATCH_EVENTS:
@@ -123,7 +126,7 @@ class Subscription:
         refused: list[Refused] = []
         for event in batch:
             last = event.replay_id
-            for item in self._reader.take(Received(event.body), self._channel, 0) if event.body else ():
+            for item in self._reader.take(Received(event.body), self.channel, 0) if event.body else ():
                 if isinstance(item, Refused):
                     refused.append(item)
                 else:
@@ -138,21 +141,21 @@ class Subscription:
     def _expired(self, replay_id: bytes | None) -> None:
         """Leave a notice for operators, and forget where we were."""
         reason = (
-            f"the events of {self._channel} after this replay id are kept no longer (72 hours), so some are lost. The "
+            f"the events of {self.channel} after this replay id are kept no longer (72 hours), so some are lost. The "
             "records are fetched again where salesforce.instance_url of the source is set; else export them with the Bulk "
             "API, ingest the files, and drop this notice"
         )
-        notice = Refused(self._context.source, self._channel, 0, replay_id or b"", EXPIRED, reason)
+        notice = Refused(self._context.source, self.channel, 0, replay_id or b"", EXPIRED, reason)
         self._stores.quarantine.add([notice])
         self._stores.journal.delete(REPLAY, [self._key])
-        log.error("events are lost: the replay id has expired", extra=fields(channel=self._channel))
+        log.error("events are lost: the replay id has expired", extra=fields(channel=self.channel))
 
     def _notices(self) -> list[str]:
         """The notices about this channel that nothing was done about yet."""
         counts = self._stores.quarantine.counts().get((self._context.source, EXPIRED))
         if counts is None or not counts.open:
             return []
-        about = (self._context.source, EXPIRED, self._channel)
+        about = (self._context.source, EXPIRED, self.channel)
         return [
             kept.id
             for kept in self._stores.quarantine.kept()
@@ -160,23 +163,30 @@ class Subscription:
         ]
 
     def _make_up(self) -> None:
-        """Fetch the records of the channel's objects, and settle the notices. Raises RefetchFailed."""
+        """Fetch the records of the channel's objects, and settle the notices. Raises RefetchFailed.
+
+        With an object whose records may not be had the events go on, and the notices stay open until the next try.
+        """
         if self._refetcher is None:
             return
         version, at = self._known()
-        written = 0
-        for name in channel_objects(self._context, self._channel):
+        written, whole = 0, True
+        for name in channel_objects(self._context, self.channel):
             try:
                 written += self._refetcher.resync(name, version, at)
             except RefetchFailed as error:
-                if error.kind != "absent":
+                if error.kind not in OF_AN_OBJECT:
                     raise
-        self._stores.quarantine.settle([self._refetcher.settled(notice, written) for notice in self._notices()])
+                if error.kind != "absent":
+                    whole = False
+                    log.error("lost events are not made up for", extra=fields(channel=self.channel, reason=str(error)))
+        if whole:
+            self._stores.quarantine.settle([self._refetcher.settled(notice, written) for notice in self._notices()])
 
 
 def channel_objects(context: Context, channel: str) -> list[str]:
     """The objects whose events come through a channel; for one of several objects, all that are mapped."""
-    objects = object_maps(context.mapping or Mapping())
+    objects = salesforce_objects(context.mapping or Mapping())
     matched = _CHANNEL.fullmatch(channel)
     name = matched.group(1) if matched else ""
     name = f"{name}c" if name.endswith("__") else name

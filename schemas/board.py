@@ -183,7 +183,7 @@ class RefusedInput(Strict):
     code: str
     reason: str
     shown: str  # its first bytes
-    size: int  # bytes that are kept, 64 KiB at most
+    size: int  # bytes that are kept, 64 KiB at most, of a request 1 MiB
     state: str = "open"  # or replayed, dropped
     at: int | None = None  # when it was refused, microseconds UTC; none: not known
 

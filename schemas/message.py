@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any, NotRequired
@@ -59,10 +59,43 @@ def join_changes(encoded: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(encoded) + b"]"
 
 
-def split_changes(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    """Changes in pieces of at most MESSAGE_CHANGES, in order: what goes into one message."""
-    for start in range(0, len(changes), MESSAGE_CHANGES):
-        yield changes[start : start + MESSAGE_CHANGES]
+class Packing:
+    """Packs encoded changes into log messages, in order: at most MESSAGE_CHANGES in each, and no more than `bytes_max`.
+
+    No `bytes_max`: of any size. A change that is larger by itself has a message of its own.
+    """
+
+    def __init__(self, bytes_max: int | None = None) -> None:
+        self._bytes_max = bytes_max
+        self._begin()
+
+    def _begin(self) -> None:
+        self._encoded: list[bytes] = []
+        self._size = 1  # the brackets, and a comma before each but the first
+
+    def add(self, encoded: bytes) -> bytes | None:
+        """Take in a change. Gives the message that was full before it, if one was."""
+        too_large = self._bytes_max is not None and self._size + len(encoded) + 1 > self._bytes_max
+        full = self.finish() if len(self._encoded) == MESSAGE_CHANGES or too_large else None
+        self._encoded.append(encoded)
+        self._size += len(encoded) + 1
+        return full
+
+    def finish(self) -> bytes | None:
+        """The message in the making, if there is one; it begins anew."""
+        message = join_changes(self._encoded) if self._encoded else None
+        self._begin()
+        return message
+
+
+def pack_changes(encoded: Iterable[bytes], bytes_max: int | None = None) -> Iterator[bytes]:
+    """The log messages of encoded changes, as `Packing` makes them."""
+    packing = Packing(bytes_max)
+    for change in encoded:
+        if (message := packing.add(change)) is not None:
+            yield message
+    if (message := packing.finish()) is not None:
+        yield message
 
 
 def decode_changes(payload: bytes) -> list[dict[str, Any]]:

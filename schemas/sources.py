@@ -57,7 +57,7 @@ class ServeConfig(Strict):
     port: Annotated[int, Field(ge=0, le=65535)] = 8351  # 0: any free port
     queue_requests_max: Annotated[int, Field(ge=1)] = 1_000  # waiting to be written; more are told to come again
     queue_bytes_max: Annotated[int, Field(ge=1 << 16)] = 64 << 20
-    body_bytes_max: Annotated[int, Field(ge=1 << 10)] = 1 << 20
+    body_bytes_max: Annotated[int, Field(ge=1 << 10, le=1 << 20)] = 1 << 20  # a refused one is kept whole
     batch_events_max: Annotated[int, Field(ge=1)] = 1_000  # events in one request
     nesting_max: Annotated[int, Field(ge=4, le=200)] = 32
     request_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0

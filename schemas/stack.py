@@ -85,6 +85,11 @@ class KafkaConfig(Strict):
         return f"{self.prefix}.{name}"
 
     @property
+    def change_bytes_max(self) -> int:
+        """Bytes of a change, and of a log message, at most: well below what the topic takes, so that none is refused."""
+        return self.message_bytes_max // 2
+
+    @property
     def servers(self) -> list[str]:
         """The bootstrap servers as a list."""
         return [part.strip() for part in self.bootstrap.split(",") if part.strip()]

@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from ingest import bridge as bridge_module
 from ingest.bridge import Bridge
@@ -228,6 +230,24 @@ def test_two_bridges_share_a_topic(setup: Setup) -> None:
         wait_for(lambda: first.written == before + 500, "the rest written")
     found = rows(setup.messages())
     assert by_event(found) == by_event(expected(STREAM[:1500]))
+
+
+def test_shares_that_leave_a_topic_out(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client library shares a new topic out to nobody when its leader knew no partition of it yet: it is seen and mended."""
+    monkeypatch.setattr(bridge_module, "CHECK_S", 0.5)
+    share_out, spoilt = RangePartitionAssignor.assign, threading.Event()
+
+    def spoil_once(_: Any, cluster: Any, members: Any) -> Any:
+        if spoilt.is_set():
+            return share_out(cluster, members)
+        spoilt.set()
+        return share_out(SimpleNamespace(partitions_for_topic=lambda topic: None), members)
+
+    monkeypatch.setattr(RangePartitionAssignor, "assign", classmethod(spoil_once))
+    with setup.bridge() as bridge:
+        wait_for(lambda: spoilt.is_set() and bridge.ready, "a member without partitions")
+        setup.send(*setup.events(STREAM[:20]))
+        wait_for(lambda: bridge.written == 20, "all written")
 
 
 def test_a_killed_bridge_loses_nothing(setup: Setup) -> None:

@@ -102,7 +102,7 @@ def test_doctor_follows_the_setup(
     influx_admin.apply(config, path)
     after = by_name(examine(path))
     assert [check for check in after.values() if not check.ok] == []
-    assert after["topics"].detail == "4 of ours as wanted"
+    assert after["topics"].detail == "5 of ours as wanted"
     assert after["worker group"].detail == "none at work, 0 messages behind"
     assert {f"InfluxDB worker, {prefix}", f"InfluxDB grafana, {prefix}"} <= set(after)
     assert influx.admin_token not in str(after)

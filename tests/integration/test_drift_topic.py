@@ -20,20 +20,11 @@ from planwatch.store import Store
 from planwatch.watching import Watcher
 from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig
-from storage.kafka_topics import apply
 from tests.unit.test_bridge_batch import Record
 
 NOW = 1_750_000_000_000_000
 STAGE = Finding("unknown_stage", "opportunity", "stage=New", '"006A"')
 VALUE = Finding("unknown_value", "opportunity", "stage=Wun", '"Wun"', "Won")
-
-
-@pytest.fixture
-def config(kafka: KafkaServer, prefix: str) -> KafkaConfig:
-    """Our topics, with two partitions."""
-    made = KafkaConfig(bootstrap=kafka.bootstrap, prefix=prefix, partitions=2)
-    apply(made)
-    return made
 
 
 @pytest.fixture

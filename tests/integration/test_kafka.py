@@ -37,14 +37,6 @@ ACME, BOLT, CORE = (
 
 
 @pytest.fixture
-def config(kafka: KafkaServer, prefix: str) -> KafkaConfig:
-    """Our topics on the shared broker, fresh, with two partitions."""
-    config = KafkaConfig(bootstrap=kafka.bootstrap, prefix=prefix, partitions=2)
-    apply(config)
-    return config
-
-
-@pytest.fixture
 def log(config: KafkaConfig) -> Iterator[KafkaLog]:
     with closing(KafkaLog(config, ACME)) as log:
         yield log
@@ -212,7 +204,7 @@ class TestTopics:
         assert said["changes", "retention.ms"] == ("-1", "172800000")
         assert said["status", "max.message.bytes"] == ("4194304", "1048576")
         assert said["alerts", "the number of partitions"] == ("2", "3")
-        assert len(found) == 9
+        assert len(found) == 11
         assert check(config) == []
         for finding in found:
             command = finding.fix[finding.fix.index("python -m") :]

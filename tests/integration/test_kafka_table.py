@@ -7,24 +7,14 @@ from contextlib import closing
 
 import pytest
 
-from planwatch.native_servers import KafkaServer
 from schemas.base import PlanwatchError
 from schemas.stack import KafkaConfig
 from storage.kafka_client import Outgoing, close_producer, producer, send_all
 from storage.kafka_lag import group_lag
 from storage.kafka_table import TopicTable, delete_all
-from storage.kafka_topics import apply
 
 Change = tuple[bytes, bytes | None]
 Send = Callable[..., None]
-
-
-@pytest.fixture
-def config(kafka: KafkaServer, prefix: str) -> KafkaConfig:
-    """Topics with two partitions."""
-    made = KafkaConfig(bootstrap=kafka.bootstrap, prefix=prefix, partitions=2)
-    apply(made)
-    return made
 
 
 @pytest.fixture

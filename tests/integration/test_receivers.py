@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from email import message_from_bytes, policy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from schemas.alert import Notification
 from schemas.base import PlanwatchError
 from schemas.config import ReceiverConfig
 from storage.memory import MemoryJournal
+from tests.http_receiver import HttpReceiver, http_receiver
 from tests.unit.alert_samples import MAY, Recorder, engine, signals, status
 
 
@@ -41,54 +40,23 @@ def notification() -> Notification:
     return receiver.got[0]
 
 
-class Hook(ThreadingHTTPServer):
-    """An HTTP server that answers with `code` and keeps what it got."""
-
-    def __init__(self) -> None:
-        self.code, self.headers_out, self.got = 204, {}, []  # type: ignore[var-annotated]
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server.got.append((self.headers["Idempotency-Key"], json.loads(body)))
-        self.send_response(server.code)
-        for name, value in server.headers_out.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    server = Hook()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hook() -> Iterator[HttpReceiver]:
+    """A service that takes notifications."""
+    with http_receiver() as server:
+        yield server
 
 
 def webhook(url: str) -> Any:
     return make_receivers([ReceiverConfig(name="hook", kind="webhook", url=url, allow_private=True)])["hook"]
 
 
-def test_webhook_delivers_json_with_its_key(hook: Hook, notification: Notification) -> None:
+def test_webhook_delivers_json_with_its_key(hook: HttpReceiver, notification: Notification) -> None:
     """What arrives is the notification, whole, and the same key at every attempt."""
     receiver = webhook(hook.url)
     assert [receiver.deliver(notification) for _ in range(2)] == [Delivered(), Delivered()]
-    assert [key for key, _ in hook.got] == [notification.key] * 2
-    assert Notification.model_validate(hook.got[0][1]) == notification
+    assert [post.headers["Idempotency-Key"] for post in hook.got] == [notification.key] * 2
+    assert Notification.model_validate_json(hook.got[0].body) == notification
 
 
 @pytest.mark.parametrize(
@@ -105,17 +73,17 @@ def test_webhook_delivers_json_with_its_key(hook: Hook, notification: Notificati
     ],
 )
 def test_webhook_answers(
-    code: int, headers: dict[str, str], answer: type, hook: Hook, notification: Notification
+    code: int, headers: dict[str, str], answer: type, hook: HttpReceiver, notification: Notification
 ) -> None:
     """Success, trouble that may pass and refusal are told apart; the server's own wait is kept."""
-    hook.code, hook.headers_out = code, headers
+    hook.code, hook.answer = code, headers
     outcome = webhook(hook.url).deliver(notification)
     assert isinstance(outcome, answer)
     if headers.get("Retry-After") == "30":
         assert outcome.seconds == 30
 
 
-def test_webhook_without_a_server_is_tried_again(hook: Hook, notification: Notification) -> None:
+def test_webhook_without_a_server_is_tried_again(hook: HttpReceiver, notification: Notification) -> None:
     """No connection is trouble that may pass, and the address (it may hold a secret) is not in the reason."""
     closed = WebhookReceiver("http://127.0.0.1:1/secret-token", Targets(allow_private=True), timeout_s=2)
     outcome = closed.deliver(notification)
@@ -123,7 +91,7 @@ def test_webhook_without_a_server_is_tried_again(hook: Hook, notification: Notif
     assert "secret-token" not in outcome.reason
 
 
-def test_webhook_through_the_engine_after_an_outage(hook: Hook) -> None:
+def test_webhook_through_the_engine_after_an_outage(hook: HttpReceiver) -> None:
     """A server that is away at first gets every alert once, in the end."""
     hook.code = 503
     e = engine(MemoryJournal(), {"hook": WebhookReceiver(hook.url, Targets(allow_private=True))})
@@ -133,7 +101,7 @@ def test_webhook_through_the_engine_after_an_outage(hook: Hook) -> None:
     hook.code = 200
     e.flush(MAY + 5_000_000, wait_s=20)
     assert e.waiting == 0
-    assert sorted(body["recipient"] for _, body in hook.got[1:]) == ["rep:r1", "rep:r2"]
+    assert sorted(json.loads(post.body)["recipient"] for post in hook.got[1:]) == ["rep:r1", "rep:r2"]
 
 
 class Mailbox:

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from ingest.bridge import Bridge
@@ -32,7 +33,7 @@ from storage.kafka_client import Outgoing, close_producer, producer, send_all
 from storage.kafka_log import KafkaLog
 from storage.memory import MemoryJournal, MemorySeries
 from tests.integration.test_program import planwatch
-from tests.stack import wait_for
+from tests.stack import Role, get, wait_for
 from tests.unit.pubsub_server import PubSubServer
 from tests.unit.pubsub_server import serving as serving_events
 from tests.unit.salesforce_samples import binary, header, packed
@@ -216,6 +217,36 @@ def test_a_subscription(tmp_path: Path, crm: SalesforceServer) -> None:
         kept = store.journal.get("replay_id", f"acme|sf|{CHANNEL}")
         assert kept is not None
         assert base64.b64encode(kept) == base64.b64encode(server.events[CHANNEL][-1][0])
+
+
+def test_the_role_that_subscribes(tmp_path: Path, crm: SalesforceServer) -> None:
+    """For the tenants that have channels; it says that it gets nothing while it gets nothing, and ends cleanly."""
+    server = PubSubServer()
+    start = server.publish(CHANNEL, binary(packed({"changeType": "CREATE", "commitNumber": 1}, StageName="New")))
+    server.trouble = (grpc.StatusCode.PERMISSION_DENIED, "no")
+    with serving_events(server) as address:
+        more = f", avro_schemas: avro, organisation: 00DA, pubsub: '{address}', channels: [{CHANNEL}]"
+        (tmp_path / "tenants").mkdir()
+        acme = make_home(tmp_path / "tenants" / "acme", crm, sf=more)
+        (acme.path / "token").write_text(server.token, encoding="ascii")
+        bolt = tmp_path / "tenants" / "bolt"
+        bolt.mkdir()
+        (bolt / "planwatch.yaml").write_text("tenant: bolt\n", encoding="utf-8")
+        (tmp_path / "planwatch.yaml").write_text("tenants: [tenants/*]\n", encoding="utf-8")
+        store = Store(acme)
+        store.journal.put("replay_id", f"acme|sf|{CHANNEL}", start)
+        fields = {"StageName": "Won", "Amount": 50.0, "CloseDate": CLOSE_MS}
+        server.publish(CHANNEL, binary(packed({"changedFields": ["0x1C"], "commitNumber": 2}, **fields)))
+        role = Role(tmp_path, ["sources", "subscribe"], tmp_path / "subscribe.log")
+        try:
+            wait_for(lambda: CHANNEL in get(f"{role.url}/readyz", 5)[1].decode(), "it says what is wrong", 30)
+            server.trouble = None
+            wait_for(lambda: store.log.end() > 0, "the event is in the log", 30)
+            role.wait_ready()
+            assert role.stop() == 0, role.tail()
+        finally:
+            role.kill()
+    assert revenue(acme.path) == 50
 
 
 def settled(store: Store) -> bool:

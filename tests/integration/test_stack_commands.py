@@ -66,7 +66,7 @@ def test_topics(make_stack: MakeStack) -> None:
         document["sources"]["crm"]["topic"] = f"{fresh}.cdc"
 
     configure(stack.path, elsewhere)
-    ours = {f"{fresh}.{name}" for name in ("changes", "status", "alerts", "quarantine")}
+    ours = {f"{fresh}.{name}" for name in ("changes", "status", "alerts", "quarantine", "drift")}
 
     def kinds(code: int, *words: str) -> dict[str, str]:
         return {f["topic"]: f["kind"] for f in said(code, stack.path, "topics", *words)["findings"]}

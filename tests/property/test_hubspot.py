@@ -65,7 +65,8 @@ def test_the_simulated_company_through_hubspot_gives_the_same_export() -> None:
     assert Counter(change.entity for change in through)["opportunity"] > 2_500
 
 
-DEAL = st.sampled_from(["1", "2", "3"])
+DEALS = ("1", "2", "3")
+DEAL = st.sampled_from(DEALS)
 MOMENT = st.integers(1_700_000_000, 1_700_000_020)
 PROPERTIES = st.one_of(
     st.tuples(st.just("dealstage"), st.sampled_from(["Proposal", "Won", "Lost", ""])),
@@ -92,7 +93,8 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
         if action == "propertyChange":
             one["propertyName"], one["propertyValue"] = draw(PROPERTIES)
         if action == "merge":
-            one |= {"primaryObjectId": draw(DEAL), "mergedObjectIds": [draw(DEAL)]}
+            primary, merged = draw(st.permutations(DEALS))[:2]
+            one |= {"primaryObjectId": primary, "mergedObjectIds": [merged]}
         found.append(one)
     return found
 

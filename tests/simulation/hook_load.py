@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import math
 import random
 import resource
 import sys
@@ -39,6 +40,8 @@ from tests.stack import Role
 PAUSE_S = 0.25
 #: An answer is waited for so long; it is an error of the server when none comes and the connection stands.
 ANSWER_S = 30.0
+#: A server that has not accepted enough by then does not work.
+ENOUGH_S = 60.0
 CUT = 0
 
 
@@ -46,6 +49,7 @@ CUT = 0
 class Load:
     """What was sent and how it was answered: by status, or CUT where the connection ended first."""
 
+    until: float = math.inf  # senders send up to this moment of the monotonic clock
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     answered: dict[int, int] = field(default_factory=dict)
     unasked: int = 0  # answers other than 200, 429, 503
@@ -75,16 +79,16 @@ class Verdict:
         return not (self.missing or self.twice or self.refused_but_there or self.other or self.without_retry_after)
 
 
-async def sender(port: int, load: Load, until: float, chance: random.Random) -> None:
+async def sender(port: int, load: Load, chance: random.Random) -> None:
     """Send one event after another until the time is over; connect again whenever the connection ended."""
-    while time.monotonic() < until:
+    while time.monotonic() < load.until:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             await asyncio.sleep(PAUSE_S * chance.random())
             continue
         try:
-            while time.monotonic() < until:
+            while time.monotonic() < load.until:
                 number = next(load.numbers)
                 load.answered[number] = CUT
                 began = time.monotonic()
@@ -121,13 +125,29 @@ async def _killer(restart: Callable[[], None], kills: int, seconds: float, chanc
 
 async def run(port: int, senders: int, seconds: float, kills: int, restart: Callable[[], None]) -> Load:
     """Put the load on a server at a port; `restart` kills it and starts it again."""
-    load, chance = Load(), random.Random(5)
+    chance = random.Random(5)
     began = time.monotonic()
-    tasks = [asyncio.create_task(sender(port, load, began + seconds, chance)) for _ in range(senders)]
+    load = Load(began + seconds)
+    tasks = [asyncio.create_task(sender(port, load, chance)) for _ in range(senders)]
     if kills:
         tasks.append(asyncio.create_task(_killer(restart, kills, seconds, chance)))
     await asyncio.gather(*tasks)
     load.seconds = time.monotonic() - began
+    return load
+
+
+async def run_until_stopped(port: int, senders: int, accepted: int, stop: Callable[[], object]) -> Load:
+    """Put the load on a server, and go on with it while the server is stopped, once so many events were accepted."""
+    load, chance = Load(), random.Random(5)
+    tasks = [asyncio.create_task(sender(port, load, chance)) for _ in range(senders)]
+    try:
+        async with asyncio.timeout(ENOUGH_S):
+            while len(load.of(200)) < accepted:
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(stop)
+    finally:
+        load.until = 0
+        await asyncio.gather(*tasks)
     return load
 
 

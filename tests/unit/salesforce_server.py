@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.http_receiver import running
 
 TOKEN = "00Dxx!token-that-counts"
 ROOT = "/services/data/v62.0"
@@ -93,15 +94,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextmanager
-def serving(records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[SalesforceServer]:
+def serving(records: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> AbstractContextManager[SalesforceServer]:
     """The server, running."""
-    server = SalesforceServer(records)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(SalesforceServer(records))

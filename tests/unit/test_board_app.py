@@ -84,7 +84,9 @@ def test_moments_in_addresses(source: SampleSource, text: str, at_us: int) -> No
     assert source.asked[-1][3] == at_us
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2017-02-31", "9" * 30, "x" * 500, "2017-07-01T25:00"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2017-02-31", "9" * 30, "x" * 500, "2017-07-01T25:00", "9999-12-31", "9" * 18]
+)
 def test_a_moment_that_is_none_is_refused(client: TestClient, text: str) -> None:
     """What is no moment is told in words with 400."""
     assert client.get("/", params={"as_of": text}).status_code == 400
@@ -107,6 +109,13 @@ def test_only_this_machine_without_a_token(client: TestClient) -> None:
             assert client.get(path, headers={"host": host}).status_code == 421
     for host in ("localhost", "localhost:8350", "127.0.0.1", "[::1]:8350"):
         assert client.get("/healthz", headers={"host": host}).json() == {"status": "ok"}
+
+
+def test_a_host_that_is_none_is_no_failure(client: TestClient) -> None:
+    """A broken Host header gets an answer in words, also where the page is not there."""
+    for host in ("[::1", "127.0.0.1:x"):
+        assert client.get("/nowhere", headers={"host": host}).status_code == 404
+        assert client.get("/", params={"as_of": "never"}, headers={"host": host}).status_code == 400
 
 
 def test_the_door(locked: TestClient) -> None:

@@ -146,6 +146,8 @@ def test_a_number_that_is_hardly_milliseconds_is_not_read_as_such(value: int) ->
         ("FA==", {"type": "bytes", "name": CONNECT + "Decimal", "parameters": {"scale": "99999"}}, "bad_number"),
         ("A" * 400, {"type": "bytes", "name": CONNECT + "Decimal", "parameters": {"scale": "4"}}, "bad_number"),
         ({"scale": {}, "value": "FA=="}, {"type": "struct"}, "bad_number"),
+        ({"scale": "--5", "value": "FA=="}, {"type": "struct"}, "bad_number"),
+        ({"scale": "٤", "value": "FA=="}, {"type": "struct"}, "bad_number"),
     ],
 )
 def test_what_is_not_of_its_type_is_refused(value: Any, schema: dict[str, Any], code: str) -> None:

@@ -217,13 +217,13 @@ def test_a_number_that_is_hardly_milliseconds_is_no_time() -> None:
 
 
 def test_an_unknown_stage_is_told_and_taken() -> None:
-    """It goes in as it is; what is not known is noted once, with the stage that it resembles."""
+    """It goes in as it is; what is not known is noted once, with the first record that had it."""
     config = {"stages": [{"name": "Offer"}, {"name": "Won", "kind": "won"}]}
     ctx = context([entry(fields={"stage": "s"})], config)
     for stage in ("Won", "Offers", "Offers"):
         assert one(changes(ctx, s=stage)).fields == {"stage": stage}
     (finding,) = ctx.drift.take()
-    assert (finding.kind, finding.name, finding.near) == ("unknown_stage", "stage=Offers", "Offer")
+    assert (finding.kind, finding.name, finding.example) == ("unknown_stage", "stage=Offers", '"D1"')
 
 
 VANISHED: dict[str, tuple[dict[str, Any], str]] = {

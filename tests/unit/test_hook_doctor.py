@@ -12,7 +12,6 @@ from planwatch.doctor_stack import Check
 from planwatch.home import Home
 from planwatch.metrics import Metrics
 from planwatch.serving import WebhookServer, hooks_of
-from planwatch.stacking import roles_of
 from schemas.base import PlanwatchError
 from tests.hooks import SECRET, make_home
 
@@ -96,12 +95,3 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         port = int(first.url.rpartition(":")[2])
         with pytest.raises(PlanwatchError, match=r"serve\.port"):
             WebhookServer(home, Metrics("serve"), port=port)
-
-
-def test_the_stack_runs_it_where_something_is_called(tmp_path: Path) -> None:
-    """A hook of any tenant brings the role; without one there is none."""
-    make_home(tmp_path / "tenants" / "acme", tenant="acme")
-    home = make_home(tmp_path, sources={}, tenants=["tenants/*"])
-    assert "serve" in [role.name for role in roles_of(Home(home), 2, None)]
-    make_home(tmp_path / "tenants" / "acme", tenant="acme", sources={})
-    assert "serve" not in [role.name for role in roles_of(Home(home), 2, 600.0)]

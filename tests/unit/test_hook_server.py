@@ -339,6 +339,22 @@ def test_the_secrets_of_the_moment_count() -> None:
         assert post(served).json() == {"error": "no_secret"}
 
 
+@pytest.mark.parametrize("path", ["/hooks/crm", "/hooks/none"], ids=["while-its-body-is-read", "answered-at-once"])
+def test_a_body_that_is_no_http_any_more(usual: Served, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A chunk without a size ends the connection after one answer; the program has not failed."""
+    before = len(usual.sink.taken)
+    for after in (b"g\r\n", b"2\r\n{}\r\n-1\r\n", b"2\r\n{}x"):
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        with connected(usual.port) as connection:
+            connection.sendall(head + after)
+            answer = read_to_end(connection)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.split()[1] in (b"400", b"404")
+    assert post(usual).status_code == 200
+    assert len(usual.sink.taken) == before + 1
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_comes_the_server_stays(usual: Served, data: st.DataObject) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import orjson
 import pytest
 
 from ingest.door import Refused, refuse
 from ingest.hook_sinks import StoreSink, Taken
+from ingest.quarantine import decode_refused
+from ingest.topic_quarantine import quarantine_record
 from ingest.values import Bad
+from planwatch.home import Home
+from planwatch.serving import bounded
 from schemas.base import PlanwatchError
+from schemas.stack import KafkaConfig
 from storage.memory import MemoryLog
 from tests.unit.hook_samples import hook
 
@@ -87,3 +94,18 @@ def test_a_probe_writes_changes_too() -> None:
     stores.refusals["acme"].broken = False
     stores.sink.probe()
     assert stores.messages("acme") == [[1, 2]]
+
+
+def test_a_body_is_never_larger_than_what_the_quarantine_keeps(tmp_path: Path) -> None:
+    """Where the topic takes less than the server's own bound, the server takes less: what it answers 200 is kept whole."""
+    small = {"kafka": {"message_bytes_max": 1 << 16}, "serve": {"body_bytes_max": 1 << 20}}
+    (tmp_path / "planwatch.yaml").write_text(json.dumps(small))
+    most = bounded(Home(tmp_path)).body_bytes_max
+    assert most == 36_864
+    whole = Refused("hs", "hooks/hs", 0, b"x" * most, "bad_json", "no JSON")
+    record = quarantine_record(KafkaConfig(message_bytes_max=1 << 16), "acme", whole)
+    assert decode_refused(record.value).payload == whole.payload
+    assert record.value is not None
+    assert len(record.value) < 1 << 16
+    (tmp_path / "planwatch.yaml").write_text(json.dumps({"serve": {"body_bytes_max": 4096}}))
+    assert bounded(Home(tmp_path)).body_bytes_max == 4096

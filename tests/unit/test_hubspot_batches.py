@@ -82,6 +82,7 @@ def test_an_empty_batch_holds_nothing() -> None:
         (prop("dealname", ["x"]), "bad_value", "deal.dealname"),
         (event("deal.merge"), "bad_event", "primaryObjectId"),
         (merge(1, [], None), "bad_event", "mergedObjectIds"),
+        (merge(1, [1], None), "bad_event", "names no other record"),
         (event("deal.associationChange"), "bad_event", "associationType"),
         (association("DEAL_TO_COMPANY", 1, 2) | {"toObjectId": None}, "bad_event", "toObjectId"),
     ],

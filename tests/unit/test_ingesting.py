@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ingest.door import Refused
 from planwatch import ingesting
+from planwatch.cli import app
 from planwatch.drifting import drift_of
 from planwatch.home import Home
 from planwatch.ingesting import Intake, find_mapping, ingest
 from planwatch.store import Store
+from planwatch.wiring import Parts
+from storage.memory import MemoryJournal, MemoryLog, MemorySeries
 
 MAPPING = """
 snapshot_at: 2024-01-01
@@ -90,8 +94,37 @@ def test_changes_are_appended_in_parts(store: Store, monkeypatch: pytest.MonkeyP
         written = sum(len(message.changes) for message in store.decoded(store.log.read(0)))
         assert written == 200
     summary = intake.finish()
-    assert (summary.received, summary.applied) == (250, 0)
+    assert (summary.received, summary.taken) == (250, 250)
     assert len(store.state().tables["opportunity"].ids) == 250
+
+
+def test_the_command_can_leave_out_the_counting(store: Store) -> None:
+    """The summary then accounts for every input as taken or quarantined; the log is as it would have been."""
+    path = deals(store, "1,a,Won\n2,b,Lst\n3,c,Lost\n3,c,Lost\n")
+    words = ["--home", str(store.home.path), "ingest", "csv", path, "--no-count"]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    found = json.loads(result.stdout)
+    assert found.pop("seconds") >= 0
+    assert found == {"received": 4, "taken": 3, "quarantined": 1}
+    assert "received 4 = taken 3 + quarantined 1" in CliRunner().invoke(app, words).stdout
+    state = Store(Home(store.home.path)).state()
+    assert len(state.tables["opportunity"].ids) == 2
+    again = ingest(store, "csv", [path], None, None)
+    assert (again.applied, again.duplicate, again.quarantined) == (0, 3, 1)
+
+
+def test_large_changes_fit_into_the_topic(store: Store) -> None:
+    """A log in Kafka takes messages of bounded size only: many large changes make more of them, and none is too large."""
+    path = store.home.path / "planwatch.yaml"
+    path.write_text(f"{CONFIG}kafka: {{message_bytes_max: 65536}}\n")
+    log = MemoryLog()
+    stack = Store(Home(store.home.path), parts=Parts(log, MemorySeries(), MemoryJournal(), store.quarantine))
+    rows = "".join(f"{n},{'x' * 9_000},Won\n" for n in range(40))
+    summary = ingest(stack, "csv", [deals(stack, rows)], None, None)
+    assert (summary.received, summary.applied) == (40, 40)
+    sizes = [len(entry.payload) for entry in log.read(0)]
+    assert max(sizes) <= 32_768
+    assert len(sizes) == 14  # three to a message
 
 
 def test_what_was_not_known_is_kept_once(store: Store) -> None:

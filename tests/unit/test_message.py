@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -18,14 +19,12 @@ from processors.state import State
 from schemas.change import Change
 from schemas.config import Config
 from schemas.message import (
-    MESSAGE_CHANGES,
     ChangeRow,
     decode_changes,
     decode_message,
     encode_change,
     encode_changes,
-    join_changes,
-    split_changes,
+    pack_changes,
 )
 
 ROW: dict[str, Any] = {
@@ -46,16 +45,24 @@ def one(**parts: Any) -> bytes:
 
 
 def test_messages_come_back() -> None:
-    """Whole, strictly checked or piece by piece: the same changes, and no piece above the bound."""
+    """Whole, strictly checked or in several messages: the same changes, and no message above the bound."""
     stream = list(itertools.islice(Simulator().changes(), 1201))
-    pieces = list(split_changes(stream))
-    assert [len(piece) for piece in pieces] == [500, 500, 201]
-    assert MESSAGE_CHANGES == 500
-    for piece in pieces:
-        payload = encode_changes(piece)
-        assert payload == join_changes([encode_change(change) for change in piece])
+    messages = list(pack_changes(map(encode_change, stream)))
+    pieces = [stream[:500], stream[500:1000], stream[1000:]]
+    assert messages == [encode_changes(piece) for piece in pieces]
+    for payload, piece in zip(messages, pieces, strict=True):
         assert decode_message(payload, tenant="demo") == decode_changes(payload)
-        assert [Change.model_validate(row) for row in decode_message(payload)] == list(piece)
+        assert [Change.model_validate(row) for row in decode_message(payload)] == piece
+
+
+@given(sizes=st.lists(st.integers(1, 120), max_size=60), bytes_max=st.integers(1, 200))
+def test_messages_are_bounded_in_bytes(sizes: list[int], bytes_max: int) -> None:
+    """Everything in order and nothing twice; what is above the bound by itself is alone; no message could be joined to the next."""
+    encoded = [b"1" * size for size in sizes]
+    messages = list(pack_changes(encoded, bytes_max))
+    assert [part for message in messages for part in message[1:-1].split(b",")] == encoded
+    assert all(len(message) <= bytes_max or b"," not in message for message in messages)
+    assert all(len(one) + len(after[1:-1].split(b",")[0]) + 1 > bytes_max for one, after in pairwise(messages))
 
 
 def test_the_row_is_the_model() -> None:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from boards.threaded import ThreadedServer, Words
 from planwatch.metrics import Metrics
 from planwatch.ops import OpsServer, Private, Problem
 from schemas.base import PlanwatchError
@@ -187,6 +188,12 @@ def test_a_taken_port_is_said() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PlanwatchError, match=rf"cannot listen at 127.0.0.1:{port}.*ops\.port"):
             OpsServer(OpsConfig(port=port), Metrics("worker"))
+
+
+def test_a_port_that_is_none_is_said() -> None:
+    """It is not taken for another one, as the system would."""
+    with pytest.raises(PlanwatchError, match="cannot listen at port 99999: a port is a number from 0 to 65535"):
+        ThreadedServer(Starlette(), "127.0.0.1", 99_999, Words("The webhook server", "serve"))
 
 
 def test_stopping_twice_and_before_the_start() -> None:

@@ -140,6 +140,17 @@ def test_what_makes_a_refusal_another_one() -> None:
     assert len({identity(item) for item in [ITEM, *others]}) == 6
 
 
+def test_requests_with_one_body_and_other_headers_are_kept_apart() -> None:
+    """What an event is about may stand in the headers alone; one that is sent again is the same one."""
+    binary = {"ce-id": "1", "ce-subject": "D-1", "content-type": "application/json"}
+    told = [binary, {**binary, "ce-id": "2", "ce-subject": "D-2"}, {"webhook-id": "msg_1", "webhook-timestamp": "1"}]
+    items = [Refused("shop", "hooks/shop", 0, b"{}", "unmapped_event", "no", around) for around in told]
+    again = Refused("shop", "hooks/shop", 0, b"{}", "unmapped_event", "no", {**told[2], "webhook-timestamp": "2"})
+    quarantine = Quarantine(MemoryJournal())
+    assert quarantine.add([*items, again]) == 3
+    assert [kept.refused.around for kept in quarantine.kept()] == told
+
+
 @pytest.mark.parametrize(
     "value", [None, b"", b"{}", b"[]", b"\xff", encode_refused(ITEM), encode_refused(ITEM, "a").replace(b'"AP', b'"*P')]
 )

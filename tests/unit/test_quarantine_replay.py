@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from ingest import RECORD_DOORS
 from ingest.door import Context, Received, Refused
 from ingest.quarantine import identity
-from planwatch.ingesting import find_mapping
+from planwatch.ingesting import Intake, find_mapping
 from planwatch.quarantining import drop, matching, named, replay
 from planwatch.rereading import Rereader
 from schemas.base import PlanwatchError
@@ -238,11 +239,13 @@ IMPOSSIBLE = [
     (Refused("log", "planwatch.changes[1]", 5, b"?", "undecodable", "no"), "change log itself"),
     (Refused("quarantine", "planwatch.quarantine[1]", 5, b"?", "undecodable", "no"), "is no refusal"),
     (Refused("gone", "a.csv", 5, b"?", "bad_date", "no"), "planwatch.yaml has no source «gone»"),
-    (Refused("crm", "a.csv", 0, b"a,b", "missing_column", "no"), "the whole file was refused"),
+    (Refused("crm", "a.csv", 0, b"a,b", "missing_column", "no"), "field-history a.csv --source crm`"),
     (Refused("crm", "a.csv", 3, b"a,b", "too_large", "no", {"head": HEAD}, cut=True), "only the line's beginning"),
     (Refused("crm", "a.csv", 3, b"a,b", "bad_date", "no"), "header line was not kept"),
     (Refused("sf", "crm.events[0]", 3, b"{", "too_large", "no", cut=True), "send it again from its source"),
     (Refused("crm", "crm.events[0]", 3, b"{", "bad_json", "no"), "takes no single messages"),
+    (Refused("sf", "Salesforce Opportunity", 0, b"{}", "bad_number", "no"), "is fetched again until it can be taken"),
+    (Refused("sf", "/data/ChangeEvents", 0, b"id", "replay_expired", "they are lost"), "they are lost"),
 ]
 
 
@@ -266,6 +269,41 @@ def test_a_mapping_that_cannot_be_read(sample: Sample) -> None:
     assert {e.result for e in done} == {"impossible"}
     assert "mapping.yaml" in done[0].reason
     sample.map(STRICT)
+
+
+def test_files_that_came_through_another_door(sample: Sample) -> None:
+    """A table under a source of events, and one whose object was named on the command line, are read as they were."""
+    rows = f"{HEAD}\n{row(9, '1,5')}\n".encode()
+    bulk = b'Id,SystemModstamp,Amount\n006A,2026-03-01T10:00:00Z,"1,5"\n'
+    config = (sample.path / "planwatch.yaml").read_text(encoding="utf-8")
+    config = config.replace("topic: crm.events", "topic: crm.events, mapping: mapping.yaml")
+    (sample.path / "planwatch.yaml").write_text(config, encoding="utf-8")
+    store = sample.opened()
+    for kind, name, content in (("field-history", None, rows), ("salesforce", "Opportunity", bulk)):
+        intake = Intake(store, kind, "sf", find_mapping(store.home, "sf", None), counted=False, object_name=name)
+        intake.take("export.csv", io.BytesIO(content))
+        assert intake.finish().quarantined == 1
+    sample.mend()
+    done = replay(store, matching(store, "sf"))
+    assert [(e.result, e.records) for e in done] == [
+        ("replayed", ("opportunity D-9",)),
+        ("replayed", ("opportunity 006A",)),
+    ]
+
+
+def test_an_event_of_a_channel(sample: Sample) -> None:
+    """What came through a subscription is read like the record of a topic."""
+    header = {"entityName": "Deal__c", "recordIds": ["a01"], "changeType": "CREATE", "commitNumber": 5}
+    event = {"ChangeEventHeader": {**header, "commitTimestamp": 1_772_000_000_000}, "Title__c": "Roof"}
+    item = Refused("pubsub", "/data/ChangeEvents", 0, json.dumps(event).encode(), "unknown_entity", "no")
+    sample.map("entities: { Deal__c: { entity: opportunity, fields: { Title__c: name } } }\n")
+    config = (sample.path / "planwatch.yaml").read_text(encoding="utf-8")
+    more = "  pubsub: { kind: salesforce, mapping: mapping.yaml, salesforce: { channels: [/data/ChangeEvents] } }\n"
+    (sample.path / "planwatch.yaml").write_text(config + more, encoding="utf-8")
+    store = sample.opened()
+    store.quarantine.add([item])
+    (done,) = replay(store, matching(store, "pubsub"))
+    assert (done.result, done.records) == ("replayed", ("opportunity a01",))
 
 
 def test_a_request_with_headers(sample: Sample) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ingest.door import Refused
 from planwatch.board_health import pipeline_standing
 from planwatch.board_pages import Pages
 from planwatch.pipeline import Pipeline
 from planwatch.quarantining import drop, matching, replay
+from tests.unit.alert_samples import Recorder
 from tests.unit.quarantine_samples import Sample, row
 
 HOUR = 3_600_000_000
@@ -61,6 +63,48 @@ def test_a_jump_is_told_and_over_when_input_is_good(sample: Sample) -> None:
     sample.ingest([row(n, "100") for n in range(200, 300)], "three.csv")
     pass_time(sample, pipeline, 3)
     assert fired(pipeline) == [("crm", "resolved")]
+
+
+def test_the_very_first_input_may_be_bad(sample: Sample) -> None:
+    """A new home into whose log nothing has come: the alert fires and is sent; good input later is judged as ever."""
+    told = Recorder()
+    pipeline = Pipeline(sample.store, {"console": told})
+    pipeline.catch_up()
+    pass_time(sample, pipeline, 1)
+    assert (fired(pipeline), pipeline.cursor.at) == ([], 0)
+    sample.ingest([row(n, "much") for n in range(40)], "one.csv")
+    pass_time(sample, pipeline, 3)
+    assert fired(pipeline) == [("crm", "firing")]
+    assert [(a.kind, a.fired_at) for n in told.got for a in n.alerts] == [
+        ("bad_input", sample.clock.now_us - 2 * MINUTE)
+    ]
+    pipeline = running(sample)
+    pass_time(sample, pipeline, 90)
+    sample.ingest([row(n, "100") for n in range(100, 200)], "two.csv")
+    pass_time(sample, pipeline, 3)
+    assert fired(pipeline) == [("crm", "resolved")]
+
+
+def test_lost_events_need_no_log(sample: Sample) -> None:
+    """A subscription whose replay id has expired before anything came through it."""
+    pipeline = running(sample)
+    sample.store.quarantine.add([Refused("sf", "/data/ChangeEvents", 0, b"7", "replay_expired", "kept no longer")])
+    pass_time(sample, pipeline, 1)
+    assert [(a.kind, a.scope) for a in pipeline.engine.active()] == [("replay_expired", "sf")]
+
+
+def test_where_time_comes_from_the_log_it_begins_with_it(sample: Sample) -> None:
+    """No alert of 1970: bad input is judged once the log has a time."""
+    file = sample.path / "planwatch.yaml"
+    file.write_text(f"time: log\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+    sample.store = sample.opened()
+    pipeline = running(sample)
+    sample.ingest([row(n, "much") for n in range(40)], "one.csv")
+    pass_time(sample, pipeline, 3)
+    assert pipeline.engine.history() == []
+    sample.ingest([row(100, "100")], "two.csv")
+    pass_time(sample, pipeline, 2)
+    assert fired(pipeline) == [("crm", "firing")]
 
 
 def test_history_of_before_is_no_jump(sample: Sample) -> None:

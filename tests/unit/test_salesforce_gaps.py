@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Map
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,60 @@ def test_an_overflow_that_cannot_be_fetched_now_stays_open() -> None:
     world.crm.failing = RefetchFailed("unavailable", "no answer")
     assert world.refetcher.round().problem == "no answer"
     assert world.quarantine.counts()["sf", "gap_overflow"].open == 1
+
+
+class _Hidden(MemoryRefetch):
+    """A CRM that does not show the records of some objects."""
+
+    def __init__(self, objects: dict[str, dict[str, Any]], hidden: dict[str, RefetchFailed]) -> None:
+        super().__init__(objects)
+        self.hidden = hidden
+
+    def fetch(self, object_name: str, record_id: str) -> Map[str, Any] | None:
+        if object_name in self.hidden:
+            raise self.hidden[object_name]
+        return super().fetch(object_name, record_id)
+
+    def fetch_all(self, object_name: str) -> Iterator[Map[str, Any]]:
+        if object_name in self.hidden:
+            raise self.hidden[object_name]
+        return super().fetch_all(object_name)
+
+
+def test_an_object_that_is_hidden_from_us_is_not_gone() -> None:
+    """A missing right or a wrong API version looks like an object that does not exist: nothing is deleted for it."""
+    world = World()
+    world.receive(event("CREATE", 4, StageName="New"), event("GAP_UPDATE", 5))
+    world.crm = _Hidden({}, {"Opportunity": RefetchFailed("absent", "404; check the mapping's objects.")})
+    world.refetcher = Refetcher(CTX, world.crm, world.append, world.quarantine, world.lend)
+    done = world.refetcher.round()
+    assert (done.gone, done.left, done.problem) == (0, 1, "404; check the mapping's objects.")
+    assert (world.field("exists"), world.waits) == (1, ["006A"])
+
+
+def test_an_object_that_may_not_be_read_holds_up_no_other() -> None:
+    """Neither its overflow nor its records; the round says what is wrong, and both stay due."""
+    world = World()
+    world.receive(event("GAP_UPDATE", 5), event("GAP_UPDATE", 4, "00QA", name="Lead"))
+    world.receive(event("GAP_OVERFLOW", 9, "000000000000000AAA", name="Lead"))
+    records = {"Opportunity": {"006A": record(StageName="Won")}}
+    world.crm = _Hidden(records, {"Lead": RefetchFailed("forbidden", "403 of Lead")})
+    world.refetcher = Refetcher(CTX, world.crm, world.append, world.quarantine, world.lend)
+    done = world.refetcher.round()
+    assert (done.fetched, done.left, done.problem) == (1, 1, "403 of Lead")
+    assert (world.field("stage"), world.waits) == ("Won", ["00QA"])
+    assert world.quarantine.counts()["sf", "gap_overflow"].open == 1
+
+
+def test_a_record_that_a_resynchronisation_cannot_take_waits() -> None:
+    """It is asked for until it can be taken, also where nothing was known of it before."""
+    world = World(Opportunity={"006B": {"Id": "006B", "SystemModstamp": MODIFIED, "Amount": "lots"}})
+    world.receive(event("GAP_OVERFLOW", 9, "000000000000000AAA"))
+    assert world.refetcher.round().refused == 1
+    assert world.waits == ["006B"]
+    world.crm.records["Opportunity"]["006B"]["Amount"] = 7
+    assert world.refetcher.round().fetched == 1
+    assert (world.field("amount", "006B"), world.waits) == (70_000, [])
 
 
 def test_incomplete_deals_are_marked() -> None:

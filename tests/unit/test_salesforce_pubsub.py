@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.change import Change
-from tests.unit.salesforce_samples import SCHEMA, binary, context, one, packed, put_schema, refusal, take
+from tests.unit.salesforce_samples import (
+    FIELDS,
+    SCHEMA,
+    binary,
+    context,
+    header,
+    one,
+    packed,
+    put_schema,
+    refusal,
+    take,
+)
 
 CITY = {"entities": {"Opportunity": {"fields": {"BillingAddress.City": "region", "Description": "notes"}}}}
 
@@ -167,3 +178,10 @@ def test_any_bitmap_gives_a_change_or_a_refusal(
         put_schema(home / "avro")
     event = packed({"changedFields": bits, "nulledFields": [other], "diffFields": bits[:1]})
     assert len(take(context(home), event)) == 1
+
+
+def test_an_empty_list_of_changes_clears_nothing() -> None:
+    """Where the event says that nothing of ours changed, the nulls of all its fields are not taken for values."""
+    body = {"ChangeEventHeader": header(changedFields=[], nulledFields=["Name"]), **FIELDS}
+    change = one(context(), body)
+    assert (change.fields, change.nulled) == ({}, ("name",))

@@ -168,6 +168,19 @@ def test_records_that_cannot_be_fetched_yet(world: World) -> None:
     assert world.open == 0
 
 
+def test_an_object_that_may_not_be_read_does_not_stop_the_events(world: World) -> None:
+    """Events go on, and the notice stays open until the right is there."""
+    world.channel.expire(CHANNEL)
+    world.crm.failing = RefetchFailed("forbidden", "403")
+    world.after_first = lambda: world.channel.publish(CHANNEL, body(4, StageName="Won"))
+    assert world.follow() == 1
+    assert (world.versions, world.open) == ([1, 4], 1)
+    world.crm.failing = None
+    world.channel.publish(CHANNEL, body(5, StageName="Won"))
+    assert world.follow() == 1
+    assert world.open == 0
+
+
 def test_without_a_way_to_fetch(world: World) -> None:
     """It goes on all the same; the notice says what people are to do, and stays until they have."""
     world.channel.expire(CHANNEL)

@@ -56,7 +56,10 @@ class Watched:
 
 
 def put(home: Home, name: str, rows: str) -> None:
-    (home.path / "inbox" / name).write_text(f"id,name\n{rows}")
+    """A file moves into the folder at once, as whole as it is."""
+    unfinished = home.path / f"{name}.part"
+    unfinished.write_text(f"id,name\n{rows}")
+    unfinished.rename(home.path / "inbox" / name)
 
 
 def wait_for(true: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ingest import DOORS, RECORD_DOORS, Context
-from ingest.door import Refused
+from ingest.door import Received, Refused
 from ingest.hook_server import Hook
 from ingest.log_messages import Taking
 from schemas.change import Change
@@ -148,3 +148,11 @@ def test_the_server_keeps_the_headers_that_the_mapping_names() -> None:
         assert not {"authorization", "x-other"} & set(item.around)
         assert [json.loads(raw)["record_id"] for taken in served.sink.taken for raw in taken.changes] == ["7"]
         assert b"Bearer" not in b"".join(raw for taken in served.sink.taken for raw in taken.changes)
+
+
+def test_a_request_is_kept_whole_however_much_of_it_is_refused() -> None:
+    """Once it is answered nobody else has it: one wrong number among many events costs none of them for good."""
+    body = json.dumps([{**BODY, "note": "x" * 300}] * 800)[:-1].encode() + b', {"x": 1e999}]'
+    (item,) = RECORD_DOORS["webhook"].reader(context([ENTRY])).take(Received(body), "hooks/db", 0)
+    assert isinstance(item, Refused)
+    assert (item.code, item.cut, item.payload == body) == ("bad_json", False, True)
