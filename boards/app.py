@@ -206,7 +206,7 @@ def parse_as_of(text: str | None, zone: ZoneInfo) -> int | None:
             at_us = int((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()) * 1_000_000
     except (ValueError, OverflowError):
         return _bad_time(text)
-    return at_us if at_us < AS_OF_MAX else _bad_time(text)
+    return at_us if 0 <= at_us < AS_OF_MAX else _bad_time(text)
 
 
 def _bad_time(text: str) -> int:

@@ -23,11 +23,10 @@ Entity = Literal[
     "rate",
 ]
 Op = Literal["create", "update", "delete", "undelete", "snapshot"]
-#: Text, an integer, or true/false. A decimal that is not whole is written as text ("1054.5"), a date
-#: as "2017-03-01", a time as RFC 3339: exact, and the same in every language that reads the log.
-Scalar = StrictStr | StrictBool | StrictInt
-
 INT64_MAX = 2**63 - 1
+#: Text, an integer of 64 bits, or true/false. A decimal that is not whole is written as text ("1054.5"), a date
+#: as "2017-03-01", a time as RFC 3339: exact, and the same in every language that reads the log.
+Scalar = StrictStr | StrictBool | Annotated[StrictInt, Field(ge=-INT64_MAX, le=INT64_MAX)]
 SEQUENCE_MAX = 2**23 - 1
 
 

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.domain.delete_predicate_request import DeletePredicateRequest
 from influxdb_client.rest import ApiException
+from influxdb_client.service.delete_service import DeleteService
 from urllib3.exceptions import HTTPError
 
 from schemas.base import PlanwatchError
@@ -34,6 +36,8 @@ DAY_US = 86_400 * US
 #: InfluxDB judges by its own clock: what is about to reach the end of the retention is not sent.
 RETENTION_MARGIN_US = 60 * US
 INT_MAX = 2**63 - 1
+#: Deleting is slow in InfluxDB: some seconds for a tenant on a machine that does nothing else.
+DELETE_TIMEOUT_S = 300.0
 
 log = logging.getLogger("planwatch.influx")
 
@@ -208,10 +212,16 @@ class PointWriter:
             raise PlanwatchError(
                 f"{self._settings.url}: nothing is deleted, because points still wait: {self.last_error}"
             )
-        api = self._delivery.client.delete_api()
+        service = DeleteService(self._delivery.client.api_client)
+        everything = DeletePredicateRequest(flux.EARLIEST, flux.LATEST, flux.tenant_predicate(tenant))
         for bucket in self._buckets().values():
             try:
-                api.delete(flux.EARLIEST, flux.LATEST, flux.tenant_predicate(tenant), bucket, self._settings.org)
+                service.post_delete(
+                    delete_predicate_request=everything,
+                    bucket=bucket,
+                    org=self._settings.org,
+                    _request_timeout=int(DELETE_TIMEOUT_S * 1000),
+                )
             except (ApiException, HTTPError, OSError) as error:
                 raise PlanwatchError(
                     f"{self._settings.url}: «{tenant}» cannot be deleted from «{bucket}»: {said(error)}. "

@@ -85,6 +85,7 @@ def _request(mutator: Mutator) -> tuple[dict[str, Any], bytes]:
     elif mutator.often(0.4):
         name = mutator.pick(("period", "as_of", "as_of", "scope", "dimension", "page", "token", "rep"))
         query += f"&{name}={_quoted(mutator.pick((*MOMENTS, mutator.pick(TEXTS), mutator.text('2017-Q1'))))}".encode()
+    raw_path, query = _target(raw_path), _target(query)
     headers = [
         (b"host", b"127.0.0.1:8350" if mutator.often(0.9) else mutator.pick((b"[::1", b"evil.example", b"\xff", b"")))
     ]
@@ -108,11 +109,16 @@ def _request(mutator: Mutator) -> tuple[dict[str, Any], bytes]:
     scope = {
         "type": "http", "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 8350), "client": (f"10.1.{chance.randrange(256)}.{chance.randrange(256)}", 5),
         "method": mutator.pick(("GET",) * 20 + ("HEAD", "POST", "PUT")), "root_path": "", "headers": headers,
-        "path": unquote(raw_path.decode("latin-1")), "raw_path": raw_path, "query_string": query, "state": {},
+        "path": unquote(raw_path.decode()), "raw_path": raw_path, "query_string": query, "state": {},
     }  # fmt: skip
     return scope, mutator.raw(f"token={TOKEN}&next=/rep/x".encode()) if mutator.often(
         0.5
     ) else f"token={TOKEN}".encode()
+
+
+def _target(raw: bytes) -> bytes:
+    """What of these bytes the server lets into the target of a request."""
+    return bytes(byte for byte in raw if 0x21 <= byte <= 0x7E)
 
 
 def _quoted(text: str) -> str:

@@ -106,7 +106,9 @@ def _all(request: SignedRequest, name: bytes) -> list[bytes]:
 def _fits_standard(request: SignedRequest, secret: bytes) -> bool:
     ids, times = _all(request, b"webhook-id"), _all(request, b"webhook-timestamp")
     signatures = _all(request, b"webhook-signature")
-    if secret != SECRETS["standard-webhooks"] or not (len(ids) == len(times) == len(signatures) == 1):
+    if secret != SECRETS["standard-webhooks"] or not (
+        len(ids) == len(times) == len(signatures) == 1 and times[0].isdigit()
+    ):
         return False
     seconds = int(times[0])
     digest = hmac.digest(KEY, ids[0] + b"." + str(seconds).encode() + b"." + request.body, "sha256")
@@ -118,7 +120,12 @@ def _fits_standard(request: SignedRequest, secret: bytes) -> bool:
 
 def _fits_v3(request: SignedRequest, secret: bytes) -> bool:
     times, given = _all(request, b"x-hubspot-request-timestamp"), _all(request, b"x-hubspot-signature-v3")
-    if len(times) != 1 or len(given) != 1 or abs(NOW - int(times[0]) * 1_000) > TOLERANCE_S * 1_000_000:
+    if (
+        len(times) != 1
+        or len(given) != 1
+        or not times[0].isdigit()
+        or abs(NOW - int(times[0]) * 1_000) > TOLERANCE_S * 1_000_000
+    ):
         return False
     return any(_v3(secret, request.method, uri, request.body, times[0]) == given[0] for uri in request.uris)
 

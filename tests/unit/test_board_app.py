@@ -85,7 +85,7 @@ def test_moments_in_addresses(source: SampleSource, text: str, at_us: int) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "2017-02-31", "9" * 30, "x" * 500, "2017-07-01T25:00", "9999-12-31", "9" * 18]
+    "text", ["yesterday", "2017-02-31", "9" * 30, "x" * 500, "2017-07-01T25:00", "9999-12-31", "0001-01-01", "9" * 18]
 )
 def test_a_moment_that_is_none_is_refused(client: TestClient, text: str) -> None:
     """What is no moment is told in words with 400."""

@@ -99,6 +99,8 @@ def test_the_row_is_the_model() -> None:
         (one(fields={"name": None}), "change 0: fields.name"),
         (one(fields={"name": ["x"]}), "change 0: fields.name"),
         (one(fields={"name": 1.5}), "change 0: fields.name"),
+        (one(fields={"name": 7}).replace(b":7}", b":9223372036854775808}"), "change 0: fields.name"),
+        (one(fields={"name": 7}).replace(b":7}", b":-9223372036854775808}"), "change 0: fields.name"),
         (one(nulled=[1]), "change 0: nulled"),
         (one(fields={"amount": "ten"}), "amount 'ten' is not a decimal"),
         (one(fields={"amount": "NaN"}), "not a decimal"),
